@@ -1,0 +1,1 @@
+"""The pure heart: no files, no clock, no subprocess, no Dask."""
