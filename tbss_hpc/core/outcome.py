@@ -54,9 +54,7 @@ class NotStarted(Struct, frozen=True, tag="not-started", tag_field="kind"):
     """It was handed to a worker that certainly never started it."""
 
 
-Outcome = (
-    Succeeded | Failed | Invalid | Killed | TimedOut | OutOfMemory | Cut | Lost | NotStarted
-)
+Outcome = Succeeded | Failed | Invalid | Killed | TimedOut | OutOfMemory | Cut | Lost | NotStarted
 
 
 class Fault(Enum):

@@ -1,0 +1,153 @@
+"""What to do next, given what is known of a run."""
+
+from __future__ import annotations
+
+from math import ceil
+
+from msgspec import Struct
+
+from tbss_hpc.core.actions import Action, Cancel, Discard, End, Issue, Release, RunState, Submit
+from tbss_hpc.core.attempt import AttemptId
+from tbss_hpc.core.ledger import Place, Standby, Verdict
+from tbss_hpc.core.machine import Machine
+from tbss_hpc.core.outcome import in_words
+
+#: When so many commands failed alike before any succeeded, the rest would fail the same way.
+ALIKE = 10
+#: After so many refusals or failed starts in a row, asking again helps nobody.
+TRIES = 3
+#: Seconds that a released worker gets to leave by itself before its allocation is cancelled.
+GRACE_SECONDS = 60.0
+#: Seconds to wait after the first refusal or failed start; doubled with each one more.
+BACK_OFF_SECONDS = 5.0
+#: Attempts handed over per slot: one runs, one is at hand (see decision 5 on the window).
+WINDOW = 2
+
+_CONNECTABLE = (Place.JOINED, Place.AWAY)
+
+
+class Terms(Struct, frozen=True):
+    """What the plan and the site allow."""
+
+    allocations: int  #: at once
+    slots: int  #: per allocation
+    token: str  #: makes the names of this run's allocations unique
+
+
+def decide(machine: Machine, terms: Terms, now: float) -> list[Action]:
+    """List the next actions; after they are applied, the same question gives none."""
+    if machine.end is not None:
+        return []
+    end = _reason_to_end(machine, now)
+    if end is not None:
+        return _close(machine, end, now)
+    return [
+        *_discards(machine, now),
+        *_issues(machine, now),
+        *_submissions(machine, terms, now),
+    ]
+
+
+def _reason_to_end(machine: Machine, now: float) -> End | None:
+    if machine.cancel_requested:
+        return End(at=now, state=RunState.CANCELLED, why="cancelled on request")
+    if machine.ledger.unsettled == 0:
+        return _finished(machine, now)
+    if _all_alike(machine):
+        words = in_words(machine.given_up[0])
+        why = f"the first {ALIKE} commands to be tried all {words}"
+        return End(at=now, state=RunState.STOPPED, why=why)
+    if len(machine.failures_in_a_row) >= TRIES and not _any_live(machine):
+        why = f"{TRIES} allocations in a row came to nothing: {machine.failures_in_a_row[-1]}"
+        return End(at=now, state=RunState.STOPPED, why=why, cluster=True)
+    return None
+
+
+def _finished(machine: Machine, now: float) -> End:
+    failed = sum(s.verdict is Verdict.FAILED for s in machine.ledger.standings.values())
+    if failed:
+        return End(at=now, state=RunState.INCOMPLETE, why=f"{failed} failed")
+    return End(at=now, state=RunState.FINISHED)
+
+
+def _all_alike(machine: Machine) -> bool:
+    outcomes = machine.given_up
+    return machine.successes == 0 and len(outcomes) >= ALIKE and len(set(outcomes)) == 1
+
+
+def _any_live(machine: Machine) -> bool:
+    return any(a.live for a in machine.ledger.allocations.values())
+
+
+def _close(machine: Machine, end: End, now: float) -> list[Action]:
+    """Give every allocation back, then end the run."""
+    allocations = machine.ledger.allocations.values()
+    gentle = machine.ledger.unsettled == 0
+    actions = [a for x in allocations for a in _give_back(x, end, now, gentle=gentle)]
+    if not actions and all(_cannot_run(a, machine) for a in allocations):
+        return [end]
+    return actions
+
+
+def _give_back(allocation: Standby, end: End, now: float, *, gentle: bool) -> list[Action]:
+    why = f"the run is over: {end.why or end.state.value}"
+    if allocation.place not in (Place.PENDING, *_CONNECTABLE) or allocation.cancelled:
+        return []
+    if gentle and allocation.place is Place.JOINED:
+        if not allocation.released:
+            return [Release(at=now, allocation=allocation.name, why=why)]
+        if now < allocation.released_at + GRACE_SECONDS:
+            return []
+    return [Cancel(at=now, allocation=allocation.name, why=why)]
+
+
+def _cannot_run(allocation: Standby, machine: Machine) -> bool:
+    """Tell whether nothing that matters runs there: it is fenced, or ended with all settled."""
+    return allocation.over or (allocation.place is Place.GONE and not machine.ledger.in_flight)
+
+
+def _discards(machine: Machine, now: float) -> list[Action]:
+    return [
+        Discard(at=now, attempt=attempt, allocation=name)
+        for attempt, name in machine.unwelcome.items()
+    ]
+
+
+def _issues(machine: Machine, now: float) -> list[Action]:
+    """Keep two attempts per slot handed over, so that no slot waits for us."""
+    ledger = machine.ledger
+    slots = sum(a.slots for a in ledger.allocations.values() if a.place is Place.JOINED and a.live)
+    in_doubt = sum(bool(s.doubt) for s in ledger.in_flight.values())
+    room = WINDOW * slots - (len(ledger.in_flight) - in_doubt)
+    return [
+        Issue(at=now, attempt=AttemptId(s.command.id, s.issued + 1))
+        for s in ledger.next_waiting(max(0, room))
+    ]
+
+
+def _submissions(machine: Machine, terms: Terms, now: float) -> list[Action]:
+    """Keep as many allocations alive as are wanted, while there is work for them."""
+    if _backing_off(machine, now):
+        return []
+    allocations = machine.ledger.allocations
+    missing = _wanted(machine, terms) - sum(a.live for a in allocations.values())
+    numbers = range(len(allocations) + 1, len(allocations) + 1 + missing)
+    return [Submit(at=now, allocation=f"tb{terms.token}-{n}") for n in numbers]
+
+
+def _backing_off(machine: Machine, now: float) -> bool:
+    failures = len(machine.failures_in_a_row)
+    if failures == 0:
+        return False
+    wait = BACK_OFF_SECONDS * 2.0 ** (failures - 1)
+    return failures >= TRIES or now < machine.last_failure_at + wait
+
+
+def _wanted(machine: Machine, terms: Terms) -> int:
+    """Say how many allocations the work is worth; none where those that run will finish it."""
+    ledger = machine.ledger
+    busy = sum(a.slots for a in ledger.allocations.values() if a.place is Place.JOINED)
+    unplaced = ledger.waiting + max(0, len(ledger.in_flight) - busy)
+    if unplaced == 0:
+        return 0
+    return min(terms.allocations, ceil(ledger.unsettled / terms.slots))
