@@ -119,9 +119,10 @@ class Machine:
 
     def _gone(self, event: events.AllocationGone) -> None:
         allocation = self._allocation(event.allocation)
-        if not allocation.over:
-            allocation.place, allocation.state = Place.GONE, event.state
-            allocation.reason = event.explanation
+        if allocation.over:
+            return
+        allocation.place, allocation.state = Place.GONE, event.state
+        allocation.reason = event.explanation
         if not (allocation.ever_joined or allocation.cancelled or allocation.released):
             self._count_failure(event.explanation or event.state, event.at)
 

@@ -1,0 +1,81 @@
+"""The plan of a run: how the work is packed into allocations, and what it costs."""
+
+from __future__ import annotations
+
+from math import ceil
+
+from msgspec import Struct
+
+from tbss_hpc.core.durations import Estimate
+from tbss_hpc.core.retry import RetryPolicy
+
+HOUR = 3600.0
+#: Seconds between an allocation's start and its first command (measured: 2 s; file systems vary).
+START_UP_SECONDS = 60.0
+
+
+class Shape(Struct, frozen=True):
+    """What every allocation of a run looks like; its worker reads this from plan.json."""
+
+    slots: int  #: commands at a time
+    cores: int
+    cores_per_command: int
+    memory_bytes: int | None
+    walltime_seconds: float | None  #: None where nothing ends the allocation (local)
+    setup: tuple[str, ...]  #: shell lines that make the commands' environment
+    interface: str | None  #: network interface for Dask's connections; None: found by Dask
+    loopback: bool  #: controller and workers share one host
+    idle_seconds: float  #: a worker without work for so long gives its allocation back
+    lease_seconds: float  #: a worker that cannot write the run folder for 0.8 of it kills all
+    patience_seconds: float  #: how long an idle worker waits for a new controller
+
+
+class Plan(Struct, frozen=True):
+    """Commands, bins and cost."""
+
+    scheduler: str
+    commands: int
+    already_done: int
+    estimate: Estimate
+    allocations: int  #: at once
+    shape: Shape
+    retry: RetryPolicy
+    timeout_seconds: float | None
+    token: str  #: makes the names of this run's allocations unique in the queue
+
+    @property
+    def todo(self) -> int:
+        """Count the commands that are still to be run."""
+        return self.commands - self.already_done
+
+    @property
+    def core_hours(self) -> float:
+        """Give the expected cost: seconds of all commands times the cores of each."""
+        return self.todo * self.estimate.seconds * self.shape.cores_per_command / HOUR
+
+    @property
+    def makespan_seconds(self) -> float:
+        """Give the expected time from the first start to the last end, without queueing."""
+        rounds = ceil(self.todo / (self.allocations * self.shape.slots)) if self.todo else 0
+        return rounds * self.estimate.seconds
+
+    @property
+    def generations(self) -> int:
+        """Count the allocations that follow one another on each place."""
+        limit = self.shape.walltime_seconds
+        if not self.todo:
+            return 0
+        if limit is None:
+            return 1
+        usable = max(limit - START_UP_SECONDS - self.estimate.bound_seconds, 1.0)
+        return max(1, ceil(self.makespan_seconds / usable))
+
+    @property
+    def submissions(self) -> int:
+        """Count the batch jobs that the scheduler will see."""
+        return self.allocations * self.generations if self.todo else 0
+
+
+def allocations_worth_asking(todo: int, slots: int, wanted: int) -> int:
+    """Never ask for more allocations than there is work to fill with one command per slot."""
+    return max(1, min(wanted, ceil(todo / slots)))
