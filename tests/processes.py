@@ -59,6 +59,14 @@ def open_files(pid: int) -> set[str]:
     return paths
 
 
+def owned_by(uid: int) -> Iterator[int]:
+    """Give the ids of all processes of a user."""
+    for pid in living():
+        with suppress(OSError):
+            if Path(f"/proc/{pid}").stat().st_uid == uid:
+                yield pid
+
+
 def send(pid: int, number: signal.Signals) -> None:
     """Send a signal to a process that may be gone already."""
     with suppress(ProcessLookupError):

@@ -367,8 +367,8 @@ class SlurmBed:
 
     def _wait(self, condition: Callable[[], bool], what: str) -> None:
         if not processes.until(condition):
-            message = f"Waited {processes.PATIENCE_SECONDS:g} s in vain until {what}.\n{self._last_words()}"
-            raise BedError(message)
+            waited = f"Waited {processes.PATIENCE_SECONDS:g} s in vain until {what}."
+            raise BedError(waited + "\n" + self._last_words())
 
     def _last_words(self) -> str:
         logs = [*(self.folder / "log").glob("*.log"), self.folder / "munge" / "log"]
