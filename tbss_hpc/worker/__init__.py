@@ -1,0 +1,1 @@
+"""What runs in an allocation: watchers, slots, records, and the Dask worker of one epoch."""
