@@ -6,9 +6,7 @@ import contextlib
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from msgspec import Struct
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from tbss_hpc.core.attempt import Measures, Order, Report
 from tbss_hpc.core.command import Fingerprint, Output
@@ -19,30 +17,45 @@ from tbss_hpc.worker.logfile import Header, Trailer, write_header, write_trailer
 from tbss_hpc.worker.outputs import discard_aside, move_aside
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 
-class Place(Struct, frozen=True):
-    """Where attempts are made."""
+class MakeExecution(Protocol):
+    """Prepare the running of an order: `Execution`, or what also remembers it to stop it."""
+
+    def __call__(self, order: Order, log: Path, environment: Mapping[str, str], /) -> Execution:
+        """Give an execution that is not started."""
+
+
+def make_attempt(  # noqa: PLR0913 -- where, with what and by whom: all named, each used once
+    order: Order,
+    *,
+    run: Path,
+    allocation: str,
+    node: str,
+    environment: Mapping[str, str],
+    prove: Callable[[Output, Path], Fingerprint],
+    execution: MakeExecution = Execution,
+    on_start: Callable[[], None] = lambda: None,
+) -> Report:
+    """Carry out an order, and say what came of it.
+
+    Blocks; the execution's `stop` ends it from another thread.
+    run -- the run folder, which holds the log.
+    prove -- reads an output to its end and gives its fingerprint; raises Unproved.
+    on_start -- called when the checks are over and the command is certain to be tried next, before
+    anything is changed: it writes the `started` record, and may raise to refuse.
+    """
+    place = _Place(allocation, node)
+    attempt = _Attempt(execution(order, run / order.log, environment), place, prove)
+    return attempt.without_running() or attempt.by_running(on_start)
+
+
+class _Place(NamedTuple):
+    """Where the attempt is made."""
 
     allocation: str
     node: str
-
-
-def make_attempt(
-    execution: Execution,
-    place: Place,
-    prove: Callable[[Output, Path], Fingerprint],
-    on_start: Callable[[], None] = lambda: None,
-) -> Report:
-    """Make the attempt that an execution was prepared for, and say what came of it.
-
-    Blocks; `execution.stop` ends it from another thread. Nothing is changed before `on_start`,
-    which is called when the command is certain to be tried next: it writes the `started` record,
-    and may raise to refuse. It is not called when the attempt ends in the checks.
-    """
-    attempt = _Attempt(execution, place, prove)
-    return attempt.without_running() or attempt.by_running(on_start)
 
 
 class _Attempt:
@@ -51,7 +64,7 @@ class _Attempt:
     def __init__(
         self,
         execution: Execution,
-        place: Place,
+        place: _Place,
         prove: Callable[[Output, Path], Fingerprint],
     ) -> None:
         self._execution = execution
