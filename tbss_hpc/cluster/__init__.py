@@ -1,0 +1,1 @@
+"""The controller's side of Dask and dask-jobqueue; nothing else imports them."""

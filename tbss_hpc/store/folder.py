@@ -35,6 +35,8 @@ class RunFolder:
         self.logs = root / "logs"
         self.allocations = root / "allocations"
         self.tls = root / "tls"
+        self.certificate = self.tls / "run.crt"
+        self.key = self.tls / "run.key"
         self.scores = root / "scores.json"
         self.score_picture = root / "scores.svg"
 

@@ -1,0 +1,130 @@
+"""Hands attempts to the Dask scheduler, and posts what comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from distributed import Client, Future
+from distributed.scheduler import KilledWorker
+
+from tbss_hpc.cluster import scheduler as ours
+from tbss_hpc.cluster.certificate import ensure_certificate
+from tbss_hpc.cluster.scheduler import ADOPT, MAKE, RunScheduler, Switchboard
+from tbss_hpc.core.attempt import AttemptId, Order, Report
+from tbss_hpc.core.events import AttemptReported, Event
+from tbss_hpc.core.outcome import Invalid
+from tbss_hpc.store.folder import RunFolder
+from tbss_hpc.worker import wire
+from tbss_hpc.worker.tasks import adopt, perform
+
+Post = Callable[[Event], None]
+
+
+class Dispatcher:
+    """The Dask side of a controller."""
+
+    def __init__(self, run: RunFolder, post: Post) -> None:
+        """Prepare; nothing listens yet."""
+        self._run = run
+        self._post = post
+        self._waiting: set[asyncio.Task[None]] = set()
+        self._scheduler: RunScheduler
+        self._client: Client
+        self._switchboard: Switchboard
+
+    async def start(self, *, loopback: bool, interface: str | None) -> None:
+        """Listen for workers, encrypted, and open the dashboard on loopback."""
+        wire.configure()
+        ensure_certificate(self._run)
+        security = wire.security(self._run)
+        self._scheduler = await RunScheduler(
+            token=secrets.token_urlsafe(24),
+            on_draining=lambda name: self._post(ours.draining(time.time(), name)),
+            host="127.0.0.1" if loopback else None,
+            interface=None if loopback else interface,
+            port=0,
+            dashboard=True,
+            dashboard_address="127.0.0.1:0",
+            protocol="tls://",
+            security=security,
+        )
+        self._client = await Client(
+            self._scheduler.address, security=security, asynchronous=True, set_as_default=False
+        )
+        self._switchboard = Switchboard(self._scheduler, self._post, self._adopt, time.time)
+        self._scheduler.add_plugin(self._switchboard)
+
+    @property
+    def address(self) -> str:
+        """Where workers find the Dask scheduler."""
+        return str(self._scheduler.address)
+
+    @property
+    def dashboard(self) -> str:
+        """The address of the dashboard, with its token."""
+        port, token = self._scheduler.http_server.port, self._scheduler._token  # noqa: SLF001 - ours
+        return f"http://127.0.0.1:{port}/status?{ours_token(token)}"
+
+    def hand_over(self, order: Order) -> None:
+        """Put an attempt into the Dask scheduler's queue."""
+        key = ours.key_of(MAKE, order.attempt)
+        future = self._client.submit(perform, msgspec.json.encode(order), key=key, retries=0)
+        self._watch(future, order.attempt)
+
+    def release(self, allocation: str, why: str) -> None:
+        """Tell a worker to finish what it has and to leave."""
+        self._tell(allocation, {"op": "tbss-release", "why": why})
+
+    def discard(self, attempt: AttemptId, allocation: str) -> None:
+        """Tell a worker to kill an attempt that nobody waits for."""
+        text = msgspec.json.encode(attempt).decode()
+        self._tell(allocation, {"op": "tbss-discard", "attempt": text})
+
+    async def close(self) -> None:
+        """Stop listening; workers that are still here lose their connection and go on."""
+        for task in self._waiting:
+            task.cancel()
+        with contextlib.suppress(TimeoutError, OSError):
+            await self._client.close(timeout=2)
+        await self._scheduler.close()
+
+    def _tell(self, allocation: str, message: dict[str, str]) -> None:
+        address = self._scheduler.aliases.get(allocation)
+        if address is not None:
+            self._scheduler.worker_send(address, message)
+
+    def _adopt(self, attempt: AttemptId, address: str) -> Any:  # noqa: ANN401 - a key of Dask's
+        key = ours.key_of(ADOPT, attempt)
+        content = msgspec.json.encode(attempt)
+        future = self._client.submit(adopt, content, key=key, workers=[address], retries=0)
+        self._watch(future, attempt)
+        return key
+
+    def _watch(self, future: Future, attempt: AttemptId) -> None:
+        task = asyncio.create_task(self._await(future, attempt))
+        self._waiting.add(task)
+        task.add_done_callback(self._waiting.discard)
+
+    async def _await(self, future: Future, attempt: AttemptId) -> None:
+        try:
+            report = msgspec.json.decode(await future.result(), type=Report)
+        except (KilledWorker, asyncio.CancelledError):
+            # Its worker left; the switchboard has said so, and records will tell the rest.
+            return
+        except Exception as error:  # noqa: BLE001 - whatever the worker's Python raised
+            why = f"the worker could not make it, please report this: {error!r}"
+            report = Report(attempt, Invalid(why), "", "")
+        self._switchboard.forget(future.key)
+        self._post(AttemptReported(at=time.time(), report=report))
+        future.release()
+
+
+def ours_token(token: str) -> str:
+    """Write the token as the query of an address."""
+    return f"token={token}"

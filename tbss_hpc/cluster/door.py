@@ -1,0 +1,68 @@
+"""The door of the dashboard: every page and web socket asks for the run's token."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from http.cookies import SimpleCookie
+from typing import Any
+
+from tornado.httputil import HTTPServerRequest
+from tornado.web import Application, RequestHandler
+
+TOKEN_ARGUMENT = "token"  # noqa: S105 - the name of the argument, not a token
+
+
+class Refuse(RequestHandler):
+    """Says that a token is needed, whatever was asked for."""
+
+    def prepare(self) -> None:
+        """End every request the same way."""
+        self.set_status(403)
+        self.finish(
+            "This page belongs to a tbss-hpc run. Open the address that "
+            "`tbss-hpc status` shows; it carries the token.\n"
+        )
+
+
+class Enter(RequestHandler):
+    """Trades the token in the address for a cookie, so that it does not stay in the address."""
+
+    def initialize(self, cookie: str, value: str) -> None:
+        """Take what the guard knows."""
+        self._cookie = cookie
+        self._value = value
+
+    def get(self) -> None:
+        """Set the cookie and show the same page without the token."""
+        # Lax, not Strict: a strict cookie would not be sent on the redirect that follows.
+        self.set_cookie(self._cookie, self._value, httponly=True, samesite="Lax")
+        self.redirect(self.request.path)
+
+
+def guard(application: Application, token: str, port: int) -> None:
+    """Put the door before every route of a web application, those added later included."""
+    inner: Any = application.find_handler
+    # Cookies do not tell ports apart, so the name does; the value does not give the token away.
+    name = f"tbss-hpc-{port}"
+    value = hashlib.sha256(f"{port}:{token}".encode()).hexdigest()
+
+    def find_handler(request: HTTPServerRequest, **keywords: Any) -> Any:  # noqa: ANN401 - tornado's
+        if _cookie_holds(request, name, value):
+            return inner(request, **keywords)
+        if request.method == "GET" and _token_holds(request, token):
+            arguments = {"cookie": name, "value": value}
+            return application.get_handler_delegate(request, Enter, arguments)
+        return application.get_handler_delegate(request, Refuse)
+
+    application.find_handler = find_handler  # type: ignore[method-assign]  # the one place that sees all
+
+
+def _cookie_holds(request: HTTPServerRequest, name: str, value: str) -> bool:
+    cookies: SimpleCookie = request.cookies
+    return name in cookies and hmac.compare_digest(cookies[name].value, value)
+
+
+def _token_holds(request: HTTPServerRequest, token: str) -> bool:
+    given = request.query_arguments.get(TOKEN_ARGUMENT, [])
+    return any(hmac.compare_digest(one, token.encode()) for one in given)

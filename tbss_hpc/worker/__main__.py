@@ -1,0 +1,58 @@
+"""`python -I -m tbss_hpc.worker --run RUN --allocation NAME`: what runs in an allocation.
+
+The watchers are forked before anything heavy is imported: they must be small, and fork must come
+before threads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tbss_hpc.core.record import AllDead
+from tbss_hpc.store.folder import RunFolder
+from tbss_hpc.store.lines import LineWriter
+from tbss_hpc.worker.watchers import guard
+
+
+def main() -> int:
+    """Set the watchers, then work."""
+    arguments = _arguments()
+    run = RunFolder(Path(arguments.run))
+    scratch = Path(tempfile.mkdtemp(prefix="tbss-hpc-"))
+
+    def write_all_dead(exit_code: int) -> None:
+        shutil.rmtree(scratch, ignore_errors=True)
+        with LineWriter(run.records_of(arguments.allocation)) as writer:
+            writer.append([AllDead(time.time(), exit_code)])
+
+    guard(write_all_dead)
+    environ = dict(os.environ)
+    _keep_dask_to_itself(scratch)
+
+    from tbss_hpc.worker.program import work  # noqa: PLC0415 - after the watchers
+
+    return work(run, arguments.allocation, environ, scratch)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="tbss_hpc.worker", description=__doc__)
+    parser.add_argument("--run", required=True, help="the run folder")
+    parser.add_argument("--allocation", required=True, help="the name of this allocation")
+    return parser.parse_args()
+
+
+def _keep_dask_to_itself(scratch: Path) -> None:
+    """Let Dask read and write no configuration but ours; the user's own may say anything."""
+    for name in [name for name in os.environ if name.startswith("DASK_")]:
+        del os.environ[name]
+    os.environ["DASK_CONFIG"] = str(scratch / "dask-config")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,192 @@
+"""The house of an allocation: its slots, what runs in them, and what is written about it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from concurrent.futures import Future
+from pathlib import Path
+
+from tbss_hpc.core.attempt import AttemptId, Order, Report
+from tbss_hpc.core.outcome import Cut, Invalid, NotStarted, Outcome
+from tbss_hpc.core.record import Closed, Ended, Heartbeat, Opened, Record, Started
+from tbss_hpc.store.lines import LineWriter
+from tbss_hpc.tbss.proof import prove
+from tbss_hpc.worker.attempt import Place, make_attempt
+from tbss_hpc.worker.clock import EndClock
+from tbss_hpc.worker.execution import Execution
+
+#: Reports kept for a controller that asks for an attempt which has just ended.
+KEPT_REPORTS = 1000
+#: Seconds between tries to write a record that says how a command ended.
+RETRY_SECONDS = 2.0
+
+
+class Refused(Exception):
+    """An attempt is not started; it is as if it had never been handed over."""
+
+
+class House:
+    """Runs attempts, one in each slot; outlives every Worker object and every controller."""
+
+    def __init__(
+        self,
+        run: Path,
+        opened: Opened,
+        writer: LineWriter,
+        environment: Mapping[str, str],
+        clock: EndClock,
+    ) -> None:
+        """Open the house: nothing runs yet."""
+        self.run = run
+        self.opened = opened
+        self.clock = clock
+        self.epoch = 0
+        self.draining = ""  #: why no attempt is started any more; empty while some are
+        self.idle_since = time.monotonic()
+        self.written_at = time.monotonic()
+        self._environment = environment
+        self._writer = writer
+        self._writing = threading.Lock()
+        self._lock = threading.Lock()
+        self._executions: dict[AttemptId, Execution] = {}
+        self._reports: OrderedDict[AttemptId, Future[Report]] = OrderedDict()
+
+    # -- asked by the Dask side -----------------------------------------------------------------
+
+    def perform(self, order: Order) -> Report:
+        """Make one attempt, or refuse it as not started."""
+        try:
+            execution = self._enter(order)
+        except Refused:
+            return self._report(order.attempt, NotStarted())
+        try:
+            report = self._attempt(execution)
+        except Refused:
+            report = self._report(order.attempt, NotStarted())
+        except Exception as error:  # noqa: BLE001 - a slot must say how its attempt ended
+            why = f"tbss-hpc's worker failed, please report it: {error!r}"
+            report = self._report(order.attempt, Invalid(why))
+        if not isinstance(report.outcome, NotStarted):
+            self._write_until_it_holds(Ended(time.time(), report))
+        self._leave(order.attempt, report)
+        return report
+
+    def running(self) -> list[AttemptId]:
+        """List the attempts that are being made."""
+        with self._lock:
+            return list(self._executions)
+
+    def report_of(self, attempt: AttemptId) -> Future[Report]:
+        """Give what comes of an attempt: now, if it has ended, or later."""
+        with self._lock:
+            if attempt in self._reports:
+                return self._reports[attempt]
+        nothing: Future[Report] = Future()
+        nothing.set_result(self._report(attempt, NotStarted()))
+        return nothing
+
+    # -- asked by the allocation's end and by controllers ---------------------------------------
+
+    def drain(self, why: str) -> None:
+        """Start no more attempts; those that run go on."""
+        with self._lock:
+            self.draining = self.draining or why
+
+    def stop_all(self, why: str) -> None:
+        """Drain, and kill what runs; each attempt is recorded as cut."""
+        self.drain(why)
+        with self._lock:
+            executions = list(self._executions.values())
+        for execution in executions:
+            execution.stop(Cut(why))
+
+    def discard(self, attempt: AttemptId, why: str) -> None:
+        """Kill one attempt that nobody waits for."""
+        with self._lock:
+            execution = self._executions.get(attempt)
+        if execution is not None:
+            execution.stop(Cut(why))
+
+    def idle_seconds(self) -> float:
+        """Tell for how long no attempt has been made."""
+        with self._lock:
+            return 0.0 if self._executions else time.monotonic() - self.idle_since
+
+    def unwritten_seconds(self) -> float:
+        """Tell for how long nothing could be written to the run folder."""
+        return time.monotonic() - self.written_at
+
+    # -- records --------------------------------------------------------------------------------
+
+    def beat(self) -> None:
+        """Write that the worker is alive. Raises OSError if the run folder takes nothing."""
+        self.write(Heartbeat(time.time(), self.clock.seconds_left()))
+
+    def close(self, why: str) -> None:
+        """Write that the worker leaves by itself."""
+        self.write(Closed(time.time(), why))
+
+    def write(self, record: Record) -> None:
+        """Put a record on disk. Raises OSError if that cannot be done."""
+        with self._writing:
+            self._writer.append([record])
+            self.written_at = time.monotonic()
+
+    def _write_until_it_holds(self, record: Ended) -> None:
+        # The slot stays taken: an end that nobody can read would be run again. If the disk stays
+        # full, the lease runs out and the process is ended from outside this thread.
+        while True:
+            try:
+                self.write(record)
+            except OSError:
+                time.sleep(RETRY_SECONDS)
+            else:
+                return
+
+    # -- one attempt ----------------------------------------------------------------------------
+
+    def _enter(self, order: Order) -> Execution:
+        execution = Execution(order, self.run / order.log, self._environment)
+        with self._lock:
+            if self.draining or order.epoch != self.epoch or order.attempt in self._executions:
+                raise Refused
+            if why := self._too_late_for(order):
+                self.draining = why
+                raise Refused
+            self._executions[order.attempt] = execution
+            self._reports[order.attempt] = Future()
+            while len(self._reports) > KEPT_REPORTS + len(self._executions):
+                self._reports.popitem(last=False)
+        return execution
+
+    def _too_late_for(self, order: Order) -> str:
+        left = self.clock.seconds_left()
+        if left is None or order.bound_seconds is None or left >= order.bound_seconds:
+            return ""
+        return f"{left:.0f} s are left, and a command may need {order.bound_seconds:.0f} s"
+
+    def _attempt(self, execution: Execution) -> Report:
+        place = Place(self.opened.allocation, self.opened.node)
+        order = execution.order
+        execution.log.parent.mkdir(parents=True, exist_ok=True)
+        return make_attempt(execution, place, prove, lambda: self._record_start(order))
+
+    def _record_start(self, order: Order) -> None:
+        try:
+            self.write(Started(time.time(), order.attempt, order.epoch))
+        except OSError as error:
+            raise Refused from error
+
+    def _leave(self, attempt: AttemptId, report: Report) -> None:
+        with self._lock:
+            self._executions.pop(attempt, None)
+            self.idle_since = time.monotonic()
+            future = self._reports.get(attempt)
+        if future is not None and not future.done():
+            future.set_result(report)
+
+    def _report(self, attempt: AttemptId, outcome: Outcome) -> Report:
+        return Report(attempt, outcome, self.opened.allocation, self.opened.node)
