@@ -35,8 +35,7 @@ def living() -> Iterator[int]:
 
 def alive(pid: int) -> bool:
     """Say whether a process still runs; a zombie that nobody reaped yet does not."""
-    # The name in parentheses may hold anything; the state comes after the last of them.
-    return _read(pid, "stat").rpartition(")")[2][:2].strip() not in {"", "Z", "X"}
+    return bool(_after_name(pid)) and _after_name(pid)[0] not in {"Z", "X"}
 
 
 def command_line(pid: int) -> str:
@@ -67,6 +66,18 @@ def owned_by(uid: int) -> Iterator[int]:
                 yield pid
 
 
+def descendants(pid: int) -> Iterator[int]:
+    """Give the ids of the children of a process, and of theirs."""
+    for child in _read(pid, f"task/{pid}/children").split():
+        yield int(child)
+        yield from descendants(int(child))
+
+
+def group(number: int) -> set[int]:
+    """Give the ids of the living processes of a process group."""
+    return {pid for pid in living() if _after_name(pid)[2:3] == [str(number)]}
+
+
 def send(pid: int, number: signal.Signals) -> None:
     """Send a signal to a process that may be gone already."""
     with suppress(ProcessLookupError):
@@ -87,6 +98,14 @@ def kill_all(choose: Callable[[], Iterator[int]], seconds: float = PATIENCE_SECO
         return not pids
 
     return until(none_left, seconds)
+
+
+def _after_name(pid: int) -> list[str]:
+    """Give the fields of `stat` from the state on: state, parent, group, session …
+
+    The name before them, in parentheses, may hold anything.
+    """
+    return _read(pid, "stat").rpartition(")")[2].split()
 
 
 def _read(pid: int, name: str) -> str:
