@@ -62,7 +62,7 @@ def guard(write_all_dead: Callable[[int], None]) -> None:
     """Put the calling process under two watchers, and return in the worker that they watch.
 
     The caller becomes outer and ends with the worker's exit code (128 + n for signal n).
-    write_all_dead -- called once in a watcher, when the worker and all that it started are dead
+    write_all_dead -- called in a watcher, when the worker and all that it started are dead
     and reaped; gets the worker's exit code, negative for a signal.
     """
     before = _hold_signals()
@@ -100,8 +100,7 @@ def _be_outer(
         return code
     # Inner was killed, and by its death signal so was the worker; their orphans are ours now.
     _kill_all_children(())
-    if write_all_dead:
-        write_all_dead(-signal.SIGKILL)
+    _say(write_all_dead, -signal.SIGKILL)
     return _exit_code(code)
 
 
@@ -140,8 +139,7 @@ def _be_inner(
     codes = _kill_all_children([worker] if code is None else [])
     if code is None:
         code = codes.get(worker, -signal.SIGKILL)
-    if write_all_dead:
-        write_all_dead(code)
+    _say(write_all_dead, code)
     return _exit_code(code)
 
 
@@ -209,6 +207,15 @@ def _kill_all_children(known: Collection[int]) -> dict[int, int]:
         # orphans that arrive meanwhile.
         pause = _FIRST_PAUSE if ended else min(2 * pause, _LAST_PAUSE)
         time.sleep(pause)
+
+
+def _say(write_all_dead: Callable[[int], None] | None, code: int) -> None:
+    """Write "all dead", where that is certain; a run folder that takes nothing changes no code."""
+    try:
+        if write_all_dead:
+            write_all_dead(code)
+    except Exception:  # noqa: BLE001 -- others' code, in a process that has nothing else to do
+        traceback.print_exc()
 
 
 def _kill(pid: int) -> None:
@@ -312,7 +319,8 @@ def _prctl(option: int, value: int) -> bool:
         prctl = ctypes.CDLL(None).prctl
     except AttributeError:
         return False
-    return bool(prctl(option, ctypes.c_ulong(value), 0, 0, 0) == 0)
+    # All of its arguments are unsigned longs, and what is not used has to be zero.
+    return bool(prctl(option, *map(ctypes.c_ulong, (value, 0, 0, 0))) == 0)
 
 
 def _exit_code(code: int) -> int:
