@@ -16,8 +16,13 @@ help:  ## show this list
 demo: $(VENV)/engine.stamp  ## install into .venv and register a small made-up study on this machine
 	$(BIN)/tbss-hpc demo
 
-test: check  ## `make check`, then every test this machine can run (ARGS='-k slots' goes to pytest)
-	$(BIN)/python -m pytest $(ARGS)
+# Both, whatever the first one says: a line that is too long must not hide a broken test.
+test: $(VENV)/test.stamp  ## `make check`, and every test this machine can run (ARGS='-k slots' goes to pytest)
+	@failed=0; \
+	$(MAKE) check || failed=1; \
+	$(BIN)/python -m pytest $(ARGS) || failed=$$((failed + 2)); \
+	[ $$failed != 1 ] || echo "The tests passed, but \`make check\` complains: see above."; \
+	exit $$failed
 
 check: $(VENV)/test.stamp  ## ruff, mypy and the rules about who may import whom
 	$(BIN)/ruff check

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
+import typer.main
 
 from tbss_hpc.errors import ExitCode
 
@@ -128,10 +130,7 @@ def test_every_make_target_named_exists() -> None:
 
 def program() -> dict[str, set[str]]:
     """Give the subcommands of tbss-hpc, each with its options; "" stands for none."""
-    import typer.main  # noqa: PLC0415 - only where there is a program
-
-    from tbss_hpc.cli.main import app  # noqa: PLC0415 - the same
-
+    app = import_module("tbss_hpc.cli.main").app
     group = typer.main.get_command(app)
     commands = {"": group, **getattr(group, "commands", {})}
     return {
