@@ -1,7 +1,8 @@
 """Synthetic studies: subjects made from an FA template, among them one that is the most typical.
 
 Each subject is the template, bent by a smooth random diffeomorphism, moved by a random affine,
-scaled and made noisy. One of them is bent far less than the others: that one must win.
+scaled and made noisy. One of them is bent far less than the others, and the others come in twos
+that are bent in opposite directions, so that it stands in the middle of them: that one must win.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ Array = Any
 _SHIPPED_MM = (2, 4)
 _RESAMPLED_MM = (3, 5, 6, 8)
 _FEWEST = 2
-_BEND_MM = (4.0, 5.5)  #: largest displacement of a subject, from and to
+_BEND_MM = (6.0, 8.0)  #: largest displacement of a subject, from and to
 _PLANTED_BEND_MM = 0.5
-_SMOOTHNESS_MM = 12.0
+_SMOOTHNESS_MM = 14.0
 _SQUARINGS = 6
 _TURN_DEGREES = 4.0
 _STRETCH = 0.05
@@ -34,6 +35,13 @@ _GAIN = 0.06
 _NOISE = 0.03
 _BRAIN_FROM = 0.03  #: FA; below it is background
 _LOWEST_FA = 0.002  #: inside the brain, where real maps are never exactly 0
+
+
+class _Bend(Struct, frozen=True):
+    """A smooth deformation: which one, and how far."""
+
+    seed: tuple[int, ...]
+    peak_mm: float  #: largest displacement; negative for the opposite direction
 
 
 class SyntheticStudy(Struct, frozen=True):
@@ -63,8 +71,7 @@ def make_study(
     template, affine = _template(voxel_mm)
     for name in ("FA", "origdata"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    for index, name in enumerate(names):
-        bend = _PLANTED_BEND_MM if index == planted else None
+    for index, (name, bend) in enumerate(zip(names, _bends(subjects, planted, seed), strict=True)):
         image = _subject(template, voxel_mm, (seed, index), bend)
         _write_subject(folder, name, image, affine)
         if progress is not None:
@@ -141,17 +148,26 @@ def _shipped(voxel_mm: int) -> tuple[Array, Array]:
     return image.get_fdata(), image.affine
 
 
-def _subject(template: Array, voxel_mm: int, seed: tuple[int, int], bend: float | None) -> Array:
-    """Make one subject's FA map.
+def _bends(subjects: int, planted: int, seed: int) -> list[_Bend]:
+    """Bend everybody but the planted subject, each two of them in opposite directions."""
+    bends = []
+    for number in range(subjects - 1):
+        twosome, second = divmod(number, 2)
+        low, high = _BEND_MM
+        # Even steps through the range, in an order that mixes large and small.
+        peak = low + (high - low) * (twosome * 0.618 % 1)
+        bends.append(_Bend((seed, 1, twosome), -peak if second else peak))
+    bends.insert(planted, _Bend((seed, 2), _PLANTED_BEND_MM))
+    return bends
 
-    bend -- largest displacement, mm; drawn at random if None.
-    """
+
+def _subject(template: Array, voxel_mm: int, seed: tuple[int, int], bend: _Bend) -> Array:
+    """Make one subject's FA map."""
     import numpy as np  # noqa: PLC0415 - `--help` starts without it
     from scipy import ndimage  # noqa: PLC0415 - an optional extra
 
-    random = np.random.default_rng(seed)
-    usual_bend = random.uniform(*_BEND_MM)
-    where = _bent(random, template.shape, (bend or usual_bend) / voxel_mm, voxel_mm)
+    random = np.random.default_rng((0, *seed))
+    where = _bent(bend, template.shape, voxel_mm)
     where = _moved(random, where, voxel_mm)
     image = ndimage.map_coordinates(template, where, order=1)
     brain = ndimage.binary_fill_holes(image > _BRAIN_FROM)
@@ -160,7 +176,7 @@ def _subject(template: Array, voxel_mm: int, seed: tuple[int, int], bend: float 
     return np.where(brain, np.clip(image, _LOWEST_FA, 1.0), 0.0).astype(np.float32)
 
 
-def _bent(random: Array, shape: tuple[int, ...], peak: float, voxel_mm: int) -> Array:
+def _bent(bend: _Bend, shape: tuple[int, ...], voxel_mm: int) -> Array:
     """Give for each voxel the place it came from after a smooth diffeomorphism, in voxels.
 
     A stationary velocity field, integrated by squaring: it cannot fold.
@@ -168,13 +184,14 @@ def _bent(random: Array, shape: tuple[int, ...], peak: float, voxel_mm: int) -> 
     import numpy as np  # noqa: PLC0415 - `--help` starts without it
     from scipy import ndimage  # noqa: PLC0415 - an optional extra
 
+    random = np.random.default_rng(bend.seed)
     velocity = np.stack(
         [
             ndimage.gaussian_filter(random.standard_normal(shape), _SMOOTHNESS_MM / voxel_mm)
             for _ in shape
         ]
     )
-    velocity *= peak / np.sqrt((velocity**2).sum(axis=0)).max()
+    velocity *= bend.peak_mm / voxel_mm / np.sqrt((velocity**2).sum(axis=0)).max()
     grid = np.indices(shape, dtype=float)
     shift = velocity / 2**_SQUARINGS
     for _ in range(_SQUARINGS):
