@@ -100,7 +100,7 @@ def read_attempts(log: Path) -> list[AttemptLog]:
             return []  # an empty file cannot be mapped
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             headers = list(_headers(content))
-            ends = [header.start() for header in headers[1:]] + [len(content)]
+            ends = [*(header.start() for header in headers), len(content)][1:]
             return [
                 _attempt(content, header, end) for header, end in zip(headers, ends, strict=True)
             ]
