@@ -103,6 +103,8 @@ class Execution:
             end=time.time(),
             seconds=time.monotonic() - clock,
             cpu_seconds=usage.ru_utime + usage.ru_stime,
+            # An upper bound: Linux counts what a process was before its exec, which is the
+            # worker, so no command seems smaller than the worker has ever been.
             peak_memory_bytes=usage.ru_maxrss * _maxrss_unit(),
         )
         return Raw(self._judge(process.returncode, kills), process.returncode, measures)
@@ -120,7 +122,10 @@ class Execution:
             self._kill_at = time.monotonic() + self._grace_seconds
             if self._family:
                 self._family.terminate()
-                self._later(self._grace_seconds, self._kill)
+                try:
+                    self._later(self._grace_seconds, self._kill)
+                except RuntimeError:  # no thread to be had: better without grace than for ever
+                    self._family.kill()
 
     def _start(self) -> subprocess.Popen[bytes] | None:
         """Start the command, unless it was stopped before; raise CannotStart."""

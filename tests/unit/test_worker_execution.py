@@ -154,9 +154,7 @@ def test_a_hundred_megabytes_of_output_are_kept(bench: Bench) -> None:
 
 def test_what_a_command_takes_is_measured(bench: Bench) -> None:
     # Larger than this process, whose size is the least that Linux reports for its children.
-    program = (
-        "import time\nmemory = b'x' * 400_000_000\nwhile time.process_time() < 0.5: pass"
-    )
+    program = "import time\nmemory = b'x' * 400_000_000\nwhile time.process_time() < 0.5: pass"
     before = time.time()
     raw = bench.run(f"{sys.executable} -c {shlex.quote(program)}; true")
 
