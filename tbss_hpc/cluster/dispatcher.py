@@ -99,7 +99,7 @@ class Dispatcher:
         if address is not None:
             self._scheduler.worker_send(address, message)
 
-    def _adopt(self, attempt: AttemptId, address: str) -> Any:  # noqa: ANN401 - a key of Dask's
+    def _adopt(self, attempt: AttemptId, address: str) -> Any:
         key = ours.key_of(ADOPT, attempt)
         content = msgspec.json.encode(attempt)
         future = self._client.submit(adopt, content, key=key, workers=[address], retries=0)

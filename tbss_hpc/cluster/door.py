@@ -47,7 +47,7 @@ def guard(application: Application, token: str, port: int) -> None:
     name = f"tbss-hpc-{port}"
     value = hashlib.sha256(f"{port}:{token}".encode()).hexdigest()
 
-    def find_handler(request: HTTPServerRequest, **keywords: Any) -> Any:  # noqa: ANN401 - tornado's
+    def find_handler(request: HTTPServerRequest, **keywords: Any) -> Any:
         if _cookie_holds(request, name, value):
             return inner(request, **keywords)
         if request.method == "GET" and _token_holds(request, token):
@@ -55,7 +55,8 @@ def guard(application: Application, token: str, port: int) -> None:
             return application.get_handler_delegate(request, Enter, arguments)
         return application.get_handler_delegate(request, Refuse)
 
-    application.find_handler = find_handler  # type: ignore[method-assign]  # the one place that sees all
+    # The one place that sees every request, web sockets included.
+    application.find_handler = find_handler
 
 
 def _cookie_holds(request: HTTPServerRequest, name: str, value: str) -> bool:

@@ -29,7 +29,7 @@ ADOPT = "adopted"
 class RunScheduler(Scheduler):
     """A Dask scheduler that hands out one command per free slot, behind a guarded dashboard."""
 
-    def __init__(self, *, token: str, on_draining: Callable[[str], None], **keywords: Any) -> None:  # noqa: ANN401 - Dask's
+    def __init__(self, *, token: str, on_draining: Callable[[str], None], **keywords: Any) -> None:
         """Take Dask's own arguments, and the token of the dashboard."""
         self._token = token
         self._on_draining = on_draining
@@ -43,7 +43,7 @@ class RunScheduler(Scheduler):
         """
         return not (ts.worker_restrictions or ts.host_restrictions or ts.resource_restrictions)
 
-    def start_http_server(self, *arguments: Any, **keywords: Any) -> None:  # noqa: ANN401 - Dask's
+    def start_http_server(self, *arguments: Any, **keywords: Any) -> None:
         """Start the dashboard with the door in place before a request can arrive."""
         super().start_http_server(*arguments, **keywords)
         guard(self.http_application, self._token, self.http_server.port)
@@ -96,7 +96,7 @@ class Switchboard(SchedulerPlugin):
             )
         )
 
-    def remove_worker(self, scheduler: Scheduler, worker: str, **_keywords: Any) -> None:  # noqa: ANN401, ARG002 - Dask's
+    def remove_worker(self, scheduler: Scheduler, worker: str, **_keywords: Any) -> None:
         """Tell which attempts were with a worker that left, and then that it left."""
         allocation = self._names.pop(worker, None)
         if allocation is None:
@@ -110,7 +110,7 @@ class Switchboard(SchedulerPlugin):
 
     def transition(
         self, key: Any, start: str, finish: str, *_arguments: Any, **_keywords: Any
-    ) -> None:  # noqa: ANN401, ARG002, E501 - Dask's
+    ) -> None:
         """Note where attempts are; and make certain that none is ever made twice."""
         if not is_attempt(key):
             return
@@ -124,8 +124,8 @@ class Switchboard(SchedulerPlugin):
             # again when its worker leaves before the result was fetched.
             state.run_spec = None
 
-    def forget(self, key: Any) -> None:  # noqa: ANN401 - Dask's
-        """The report of an attempt has arrived; where it was made matters no longer."""
+    def forget(self, key: Any) -> None:
+        """Stop following an attempt whose report has arrived."""
         self._placed.pop(key, None)
 
 

@@ -35,7 +35,9 @@ class Measures(Struct, frozen=True):
     end: float = 0.0  #: Unix time on the node
     seconds: float = 0.0  #: by the node's monotonic clock
     cpu_seconds: float = 0.0  #: user and system, children included
-    peak_memory_bytes: int = 0  #: the largest process of the command
+    #: The largest process of the command, but never less than what the worker itself takes (about
+    #: 60 MB): Linux counts a new process as large as its parent until it runs its program.
+    peak_memory_bytes: int = 0
 
 
 class Report(Struct, frozen=True):

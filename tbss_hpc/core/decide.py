@@ -90,14 +90,13 @@ def _close(machine: Machine, end: End, now: float) -> list[Action]:
 
 
 def _give_back(allocation: Standby, end: End, now: float, *, gentle: bool) -> list[Action]:
-    why = f"the run is over: {end.why or end.state.value}"
+    why = f"the run is {end.state.value}"
     if allocation.place not in (Place.PENDING, *_CONNECTABLE) or allocation.cancelled:
         return []
-    if gentle and allocation.place is Place.JOINED:
-        if not allocation.released:
-            return [Release(at=now, allocation=allocation.name, why=why)]
-        if now < allocation.released_at + GRACE_SECONDS:
-            return []
+    if gentle and allocation.released and now < allocation.released_at + GRACE_SECONDS:
+        return []
+    if gentle and allocation.place is Place.JOINED and not allocation.released:
+        return [Release(at=now, allocation=allocation.name, why=why)]
     return [Cancel(at=now, allocation=allocation.name, why=why)]
 
 

@@ -36,7 +36,7 @@ class Plan(Struct, frozen=True):
     scheduler: str
     commands: int
     already_done: int
-    estimate: Estimate
+    estimate: Estimate | None  #: None where nothing is known about the commands
     allocations: int  #: at once
     shape: Shape
     retry: RetryPolicy
@@ -49,31 +49,32 @@ class Plan(Struct, frozen=True):
         return self.commands - self.already_done
 
     @property
-    def core_hours(self) -> float:
+    def core_hours(self) -> float | None:
         """Give the expected cost: seconds of all commands times the cores of each."""
+        if self.estimate is None:
+            return None
         return self.todo * self.estimate.seconds * self.shape.cores_per_command / HOUR
 
     @property
-    def makespan_seconds(self) -> float:
+    def makespan_seconds(self) -> float | None:
         """Give the expected time from the first start to the last end, without queueing."""
-        rounds = ceil(self.todo / (self.allocations * self.shape.slots)) if self.todo else 0
-        return rounds * self.estimate.seconds
+        if self.estimate is None:
+            return None
+        return ceil(self.todo / (self.allocations * self.shape.slots)) * self.estimate.seconds
 
     @property
     def generations(self) -> int:
-        """Count the allocations that follow one another on each place."""
+        """Count the allocations that follow one another on each place, as far as is known."""
         limit = self.shape.walltime_seconds
-        if not self.todo:
-            return 0
-        if limit is None:
-            return 1
+        if limit is None or self.estimate is None or self.makespan_seconds is None:
+            return min(1, self.todo)
         usable = max(limit - START_UP_SECONDS - self.estimate.bound_seconds, 1.0)
-        return max(1, ceil(self.makespan_seconds / usable))
+        return ceil(self.makespan_seconds / usable)
 
     @property
     def submissions(self) -> int:
         """Count the batch jobs that the scheduler will see."""
-        return self.allocations * self.generations if self.todo else 0
+        return self.allocations * self.generations
 
 
 def allocations_worth_asking(todo: int, slots: int, wanted: int) -> int:

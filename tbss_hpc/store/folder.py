@@ -53,10 +53,19 @@ class RunFolder:
         found = (p for p in self.allocations.glob(f"{allocation}*") if p.suffix != ".sh")
         return sorted(found, key=lambda path: path.stat().st_mtime)
 
+    def refuse_if_exists(self) -> None:
+        """Raise UsageError if there is a run of this name."""
+        if self.root.exists():
+            raise UsageError(
+                f"There is a run named {self.name} already.",
+                why=str(self.root),
+                fix=f"choose another --run NAME, or go on with `tbss-hpc resume --run {self.name}`",
+            )
+
     def create(self) -> None:
         """Make the folder, readable by its owner only, and point `latest` at it.
 
-        Raises UsageError if a run of that name exists, FilesError if it cannot be written.
+        Raises FilesError if it cannot be made.
         """
         try:
             self.root.parent.mkdir(parents=True, exist_ok=True)
@@ -65,12 +74,6 @@ class RunFolder:
                 folder.mkdir()
             self.allocations.mkdir()
             self._point_latest()
-        except FileExistsError as error:
-            raise UsageError(
-                f"There is a run named {self.name} already.",
-                why=str(self.root),
-                fix=f"choose another --run NAME, or go on with `tbss-hpc resume --run {self.name}`",
-            ) from error
         except OSError as error:
             raise FilesError(
                 "The run folder cannot be made.",

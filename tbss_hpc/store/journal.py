@@ -8,7 +8,6 @@ from collections.abc import Iterator
 import msgspec
 
 from tbss_hpc.core.actions import Entry
-from tbss_hpc.core.events import ControllerStarted
 from tbss_hpc.errors import StoppedError
 from tbss_hpc.store.folder import RunFolder
 from tbss_hpc.store.lines import LineReader, LineWriter
@@ -24,14 +23,14 @@ def newest_epoch(run: RunFolder) -> int:
 class Journal:
     """The writing end of one epoch."""
 
-    def __init__(self, run: RunFolder, started: ControllerStarted) -> None:
+    def __init__(self, run: RunFolder, epoch: int) -> None:
         """Claim the epoch by creating its file, which only one process can.
 
         Raises StoppedError if another controller was quicker.
         """
         self._run = run
-        self.epoch = started.epoch
-        self._path = run.journal / f"{started.epoch:06d}.jsonl"
+        self.epoch = epoch
+        self._path = run.journal / f"{epoch:06d}.jsonl"
         try:
             self._writer = LineWriter(self._path, flags=os.O_EXCL)
         except FileExistsError as error:
@@ -40,7 +39,6 @@ class Journal:
                 why=f"{self._path} exists",
                 fix="look at it with `tbss-hpc status`, or go on with `tbss-hpc attach`",
             ) from error
-        self.append([started])
 
     def append(self, entries: list[Entry]) -> None:
         """Write entries and make certain that they are on disk before anybody acts on them."""
@@ -55,7 +53,24 @@ class Journal:
         self._writer.close()
 
 
+class JournalReader:
+    """The reading end of all epochs; follows those that are still written."""
+
+    def __init__(self, run: RunFolder) -> None:
+        """Start before the first entry."""
+        self._run = run
+        self._readers: dict[str, LineReader[Entry]] = {}
+
+    def new(self) -> Iterator[Entry]:
+        """Yield entries since the last look, oldest first.
+
+        Torn lines and entries that this version does not know are left out.
+        """
+        for path in sorted(self._run.journal.glob("*.jsonl")):
+            reader = self._readers.setdefault(path.name, LineReader(path, _DECODER))
+            yield from reader.new()
+
+
 def read_journal(run: RunFolder) -> Iterator[Entry]:
-    """Yield every entry of a run, oldest first; torn lines and unknown entries are left out."""
-    for path in sorted(run.journal.glob("*.jsonl")):
-        yield from LineReader(path, _DECODER).new()
+    """Yield every entry of a run, oldest first."""
+    return JournalReader(run).new()

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 from tbss_hpc.core.record import AllDead
+from tbss_hpc.store.dask_files import keep_dask_to_itself
 from tbss_hpc.store.folder import RunFolder
 from tbss_hpc.store.lines import LineWriter
 from tbss_hpc.worker.watchers import guard
@@ -33,7 +34,7 @@ def main() -> int:
 
     guard(write_all_dead)
     environ = dict(os.environ)
-    _keep_dask_to_itself(scratch)
+    keep_dask_to_itself(scratch)
 
     from tbss_hpc.worker.program import work  # noqa: PLC0415 - after the watchers
 
@@ -45,13 +46,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--run", required=True, help="the run folder")
     parser.add_argument("--allocation", required=True, help="the name of this allocation")
     return parser.parse_args()
-
-
-def _keep_dask_to_itself(scratch: Path) -> None:
-    """Let Dask read and write no configuration but ours; the user's own may say anything."""
-    for name in [name for name in os.environ if name.startswith("DASK_")]:
-        del os.environ[name]
-    os.environ["DASK_CONFIG"] = str(scratch / "dask-config")
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ class CommandWorker(Worker):
         self.stream_handlers["tbss-release"] = self._release
         self.stream_handlers["tbss-discard"] = self._discard
 
-    async def close(self, *arguments: Any, reason: str = "worker-close", **keywords: Any) -> Any:  # noqa: ANN401 - passed through
+    async def close(self, *arguments: Any, reason: str = "worker-close", **keywords: Any) -> Any:
         """Remember why; every way out of a connection leads through here."""
         self.why_closed = self.why_closed or reason
         return await super().close(*arguments, reason=reason, **keywords)

@@ -15,19 +15,22 @@ THREAD_COUNTS = (
     "NUMEXPR_NUM_THREADS",
     "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
 )
+#: Tells a command which allocation it runs in; and us which processes are left of one.
+ALLOCATION = "TBSS_HPC_ALLOCATION"
 #: `module load` on a busy file system can take its time.
 SETUP_SECONDS = 300.0
 
 
 def command_environment(
-    base: Mapping[str, str], setup: Sequence[str], cores_per_command: int
+    base: Mapping[str, str], allocation: str, setup: Sequence[str], cores_per_command: int
 ) -> dict[str, str]:
     """Run the set-up lines once and take the environment that they leave.
 
     Raises ClusterError with the lines' own words if one fails.
     """
     environment = after_setup(base, setup) if setup else dict(base)
-    return environment | dict.fromkeys(THREAD_COUNTS, str(cores_per_command))
+    threads = dict.fromkeys(THREAD_COUNTS, str(cores_per_command))
+    return environment | threads | {ALLOCATION: allocation}
 
 
 def after_setup(base: Mapping[str, str], setup: Sequence[str]) -> dict[str, str]:

@@ -12,9 +12,11 @@ from pathlib import Path
 from tbss_hpc.core.attempt import AttemptId, Order, Report
 from tbss_hpc.core.outcome import Cut, Invalid, NotStarted, Outcome
 from tbss_hpc.core.record import Closed, Ended, Heartbeat, Opened, Record, Started
+from tbss_hpc.store.folder import RunFolder
+from tbss_hpc.store.journal import newest_epoch
 from tbss_hpc.store.lines import LineWriter
 from tbss_hpc.tbss.proof import prove
-from tbss_hpc.worker.attempt import Place, make_attempt
+from tbss_hpc.worker.attempt import make_attempt
 from tbss_hpc.worker.clock import EndClock
 from tbss_hpc.worker.execution import Execution
 
@@ -24,7 +26,7 @@ KEPT_REPORTS = 1000
 RETRY_SECONDS = 2.0
 
 
-class Refused(Exception):
+class Refused(Exception):  # noqa: N818 - a finding, not an error
     """An attempt is not started; it is as if it had never been handed over."""
 
 
@@ -169,12 +171,24 @@ class House:
         return f"{left:.0f} s are left, and a command may need {order.bound_seconds:.0f} s"
 
     def _attempt(self, execution: Execution) -> Report:
-        place = Place(self.opened.allocation, self.opened.node)
-        order = execution.order
         execution.log.parent.mkdir(parents=True, exist_ok=True)
-        return make_attempt(execution, place, prove, lambda: self._record_start(order))
+        return make_attempt(
+            execution.order,
+            run=self.run,
+            allocation=self.opened.allocation,
+            node=self.opened.node,
+            environment=self._environment,
+            prove=prove,
+            # Made when the attempt entered the house, so that it can be stopped from then on.
+            execution=lambda _order, _log, _environment: execution,
+            on_start=lambda: self._record_start(execution.order),
+        )
 
     def _record_start(self, order: Order) -> None:
+        # A controller that was stopped and wakes up may not know yet that it was replaced; the
+        # one that replaced it has read the journal after claiming its epoch.
+        if newest_epoch(RunFolder(self.run)) != order.epoch:
+            raise Refused
         try:
             self.write(Started(time.time(), order.attempt, order.epoch))
         except OSError as error:

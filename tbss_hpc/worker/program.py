@@ -35,7 +35,7 @@ def work(run: RunFolder, allocation: str, environ: Mapping[str, str], scratch: P
     """Serve the run until there is nothing more to do here; give the exit code."""
     shape = msgspec.json.decode(run.plan.read_bytes(), type=Plan).shape
     clock = EndClock(shape.walltime_seconds, environ)
-    environment = command_environment(environ, shape.setup, shape.cores_per_command)
+    environment = command_environment(environ, allocation, shape.setup, shape.cores_per_command)
     opened = Opened(
         time.time(), allocation, node_name(environ), os.getpid(), shape.slots, __version__
     )

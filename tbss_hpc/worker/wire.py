@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import dask
 from distributed.security import Security
 
@@ -39,6 +41,9 @@ SETTINGS = {
 def configure() -> None:
     """Set what Dask must do in this process."""
     dask.config.set(SETTINGS)
+    # Dask tells of every connection; what matters of it we say ourselves, in sentences.
+    for name in ("distributed", "tornado", "bokeh"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def security(run: RunFolder) -> Security:

@@ -1,0 +1,90 @@
+"""From what is to be done and where, to a plan."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from tbss_hpc.app.work import Work
+from tbss_hpc.core.durations import Estimate, guessed, learned
+from tbss_hpc.core.plan import Plan, Shape, allocations_worth_asking
+from tbss_hpc.core.retry import RetryPolicy
+from tbss_hpc.core.site import Site, slots
+from tbss_hpc.errors import UsageError
+
+#: Letters of the names of allocations: short, and told apart in any font.
+_LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"
+
+
+class Wishes(Struct, frozen=True):
+    """What the user asked for on the command line, besides the site."""
+
+    timeout_seconds: float | None = None
+    retries: int = 2
+    command_seconds: float | None = None
+
+
+def make_plan(work: Work, site: Site, wishes: Wishes, seen: list[float]) -> Plan:
+    """Pack the work into allocations.
+
+    seen -- seconds that commands of this kind took before, if any are known.
+
+    Raises UsageError where the work cannot be planned.
+    """
+    estimate = _estimate(work, wishes, seen)
+    if estimate is None and site.scheduler != "local":
+        raise UsageError(
+            "Nobody knows how long these commands take.",
+            why="a batch job must not start a command that its walltime would cut",
+            fix="say what one takes, for example --command-time '5 min'",
+        )
+    per_allocation = slots(site)
+    todo = len(work.commands) - len(work.done)
+    return Plan(
+        scheduler=site.scheduler,
+        commands=len(work.commands),
+        already_done=len(work.done),
+        estimate=estimate,
+        allocations=allocations_worth_asking(todo, per_allocation, site.workers),
+        shape=_shape(site, per_allocation),
+        retry=RetryPolicy(command_retries=wishes.retries),
+        timeout_seconds=wishes.timeout_seconds,
+        token="".join(secrets.choice(_LETTERS) for _ in range(5)),
+    )
+
+
+def _estimate(work: Work, wishes: Wishes, seen: list[float]) -> Estimate | None:
+    engine = work.engine.name if work.engine is not None else None
+    if wishes.command_seconds is not None:
+        return guessed(engine, wishes.command_seconds)
+    return learned(seen, "commands of earlier runs") or guessed(engine, None)
+
+
+def _shape(site: Site, per_allocation: int) -> Shape:
+    local = site.scheduler == "local"
+    return Shape(
+        slots=per_allocation,
+        cores=site.cores or per_allocation * site.cores_per_command,
+        cores_per_command=site.cores_per_command,
+        memory_bytes=site.memory,
+        walltime_seconds=None if local else site.walltime,
+        setup=site.setup,
+        interface=site.interface,
+        loopback=local,
+        idle_seconds=site.idle,
+        lease_seconds=site.lease,
+        patience_seconds=site.controller_patience,
+    )
+
+
+def usable_cores() -> int:
+    """Count the CPUs that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def in_batch_job(environ: Mapping[str, str]) -> bool:
+    """Tell whether this process is part of a batch job."""
+    return any(name in environ for name in ("SLURM_JOB_ID", "PBS_JOBID", "JOB_ID"))

@@ -1,0 +1,225 @@
+"""Looking around: the batch queue, the records of allocations, and requests."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+from msgspec import structs
+
+from tbss_hpc.cluster.batch import Batch, tail
+from tbss_hpc.core.events import (
+    AllocationFenced,
+    AllocationGone,
+    AllocationSeen,
+    AllocationSubmitted,
+    AttemptReported,
+    Event,
+    WorkerJoined,
+)
+from tbss_hpc.core.ledger import Place, Standby
+from tbss_hpc.core.machine import Machine
+from tbss_hpc.core.plan import Plan
+from tbss_hpc.core.record import Ended
+from tbss_hpc.schedulers.answers import DontKnow, Gone, Seen
+from tbss_hpc.store.folder import RunFolder
+from tbss_hpc.store.records import Evidence
+
+T = TypeVar("T")
+
+#: Seconds between questions to a batch queue: the first, and the longest while nothing changes.
+QUICK_SECONDS = 2.0
+SLOW_SECONDS = 60.0
+#: Looking at our own processes costs nobody anything.
+LOCAL_SECONDS = 0.5
+#: Clocks of nodes may differ by so much from ours.
+SKEW_SECONDS = 300.0
+
+
+class Watch:
+    """Finds out what happens to a run outside Dask, and posts it as events."""
+
+    def __init__(
+        self,
+        run: RunFolder,
+        plan: Plan,
+        machine: Machine,
+        batch: Batch,
+        post: Callable[[Event], None],
+    ) -> None:
+        """Prepare to look."""
+        self._run = run
+        self._machine = machine
+        self._batch = batch
+        self._post = post
+        self._lease = plan.shape.lease_seconds
+        self._quick = LOCAL_SECONDS if plan.scheduler == "local" else QUICK_SECONDS
+        self._pause = self._quick
+        self._ask_at = 0.0
+        #: Allocations that we are submitting right now; only we can say what comes of it.
+        self.submitting: set[str] = set()
+        self._evidence: dict[str, Evidence] = {}
+        #: Reports that were read and not posted yet, by allocation.
+        self._unposted: dict[str, list[Event]] = {}
+        #: When an allocation's records were last seen to grow, by our own clock.
+        self._grew_at: dict[str, float] = {}
+        self._lock = asyncio.Lock()
+
+    def hurry(self) -> None:
+        """Ask the queue again soon: something has changed."""
+        self._pause = self._quick
+        self._ask_at = min(self._ask_at, time.monotonic() + self._quick)
+
+    async def look(self) -> None:
+        """Look at everything that is due."""
+        await self._in_thread(self._look_at_records)
+        if time.monotonic() >= self._ask_at:
+            changed = await self._look_at_queue()
+            self._pause = self._quick if changed else min(self._pause * 1.5, self._slowest())
+            self._ask_at = time.monotonic() + self._pause
+        for allocation in list(self._machine.ledger.allocations.values()):
+            await self._in_thread(partial(self._fence_if_certain, allocation))
+
+    async def _in_thread(self, look: Callable[[], T]) -> T:
+        """Read files off the event loop, since they may block; one look at a time."""
+        async with self._lock:
+            return await asyncio.to_thread(look)
+
+    def _slowest(self) -> float:
+        return self._quick if self._quick == LOCAL_SECONDS else SLOW_SECONDS
+
+    # -- records --------------------------------------------------------------------------------
+
+    async def opened(self) -> tuple[str, ...]:
+        """Name the allocations that have ever opened, whether they are over or not."""
+        return await self._in_thread(self._opened)
+
+    async def joined(self, event: WorkerJoined) -> list[Event]:
+        """Put what its records say of a worker before and into what it says itself.
+
+        An attempt that ended while nobody listened must be settled before the worker's list of
+        what it holds is believed to be whole.
+        """
+        return await self._in_thread(partial(self._joined, event))
+
+    def _opened(self) -> tuple[str, ...]:
+        names = [path.stem for path in self._run.records.glob("*.jsonl")]
+        return tuple(n for n in sorted(names) if self._take_in(n).opened is not None)
+
+    def _joined(self, event: WorkerJoined) -> list[Event]:
+        evidence = self._take_in(event.allocation)
+        holding = tuple({*event.holding, *evidence.started})
+        return [*self._unposted.pop(event.allocation, []), structs.replace(event, holding=holding)]
+
+    def _look_at_records(self) -> None:
+        for allocation in list(self._machine.ledger.allocations.values()):
+            if not allocation.over:
+                self._look_at(allocation.name)
+
+    def _look_at(self, name: str) -> Evidence:
+        evidence = self._take_in(name)
+        for event in self._unposted.pop(name, []):
+            self._post(event)
+        return evidence
+
+    def _take_in(self, name: str) -> Evidence:
+        """Read new records; the reports among them wait to be posted in the right order."""
+        evidence = self._evidence.get(name)
+        if evidence is None:
+            evidence = self._evidence[name] = Evidence(self._run.records_of(name))
+            self._grew_at[name] = time.monotonic()
+        new = evidence.look()
+        if new:
+            self._grew_at[name] = time.monotonic()
+        reports = [r.report for r in new if isinstance(r, Ended)]
+        events = [AttemptReported(at=time.time(), report=report) for report in reports]
+        self._unposted.setdefault(name, []).extend(events)
+        return evidence
+
+    # -- the queue ------------------------------------------------------------------------------
+
+    async def _look_at_queue(self) -> bool:
+        """Ask once for all allocations; tell whether anything was new."""
+        asked = {
+            a.name: a.native_id
+            for a in self._machine.ledger.allocations.values()
+            if not a.over and a.place is not Place.GONE and a.name not in self.submitting
+        }
+        if not asked:
+            return False
+        answer = await self._batch.query(asked)
+        if isinstance(answer, DontKnow):
+            return False
+        now = time.time()
+        news = [
+            event
+            for name, state in answer.items()
+            for event in self._news(self._machine.ledger.allocations[name], state, now)
+        ]
+        for event in news:
+            self._post(event)
+        return bool(news)
+
+    def _news(self, allocation: Standby, answer: Seen | Gone, now: float) -> list[Event]:
+        name = allocation.name
+        if isinstance(answer, Gone):
+            why = "" if allocation.ever_joined else self._why_it_never_worked(name, answer)
+            return [AllocationGone(at=now, allocation=name, state=answer.state, explanation=why)]
+        news: list[Event] = []
+        if not allocation.native_id:
+            news.append(AllocationSubmitted(at=now, allocation=name, native_id=answer.native_id))
+        if (answer.state, answer.reason) != (allocation.state, allocation.reason):
+            news.append(
+                AllocationSeen(
+                    at=now,
+                    allocation=name,
+                    state=answer.state,
+                    reason=answer.reason,
+                    node=answer.node,
+                )
+            )
+        return news
+
+    def _why_it_never_worked(self, name: str, answer: Gone) -> str:
+        """Quote what an allocation printed before it ended without its worker having joined."""
+        outputs = self._run.outputs_of(name)
+        printed = tail(outputs[-1]) if outputs else ""
+        if not printed:
+            return f"it ended ({answer.state}) before its worker joined, and printed nothing"
+        return f"it ended ({answer.state}) before its worker joined; it printed:\n{printed}"
+
+    # -- the fence ------------------------------------------------------------------------------
+
+    def _fence_if_certain(self, allocation: Standby) -> None:
+        if allocation.over or allocation.name in self.submitting:
+            return
+        evidence = self._look_at(allocation.name)
+        certainty = self._certainty(allocation, evidence)
+        if certainty:
+            self._post(
+                AllocationFenced(
+                    at=time.time(),
+                    allocation=allocation.name,
+                    evidence=certainty,
+                    started=tuple(evidence.started),
+                )
+            )
+
+    def _certainty(self, allocation: Standby, evidence: Evidence) -> str:
+        """Say why nothing of an allocation can be running any more; nothing if it may be."""
+        gone = allocation.place is Place.GONE
+        if evidence.all_dead is not None and (gone or allocation.ever_joined):
+            return "its watchers have killed and reaped all that it started"
+        if not gone:
+            return ""
+        if evidence.opened is None:
+            return "it ended before its worker started"
+        if self._batch.sweep(allocation.name):
+            return "none of its processes is left on this host"
+        silent = time.monotonic() - self._grew_at[allocation.name]
+        if silent > self._lease or time.time() - evidence.last_at > self._lease + SKEW_SECONDS:
+            return f"the scheduler has ended it, and it has been silent for {self._lease:.0f} s"
+        return ""

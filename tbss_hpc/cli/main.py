@@ -1,0 +1,76 @@
+"""The `tbss-hpc` program."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from typing import Annotated
+
+import click
+import typer
+
+from tbss_hpc import __version__
+from tbss_hpc.cli import attach, cancel, demo, logs, plan, resume, status, submit, target
+from tbss_hpc.errors import ExitCode, TbssHpcError
+
+app = typer.Typer(
+    name="tbss-hpc",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Run TBSS's all-to-all registrations, or any list of commands, in a few long batch jobs."
+    "\n\nNothing is lost and nothing is run twice at once; every result is proved. Try"
+    " `tbss-hpc demo` first: it needs neither a cluster nor FSL.",
+)
+for module in (demo, plan, submit, attach, status, logs, cancel, resume, target):
+    module.register(app)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"tbss-hpc {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run what was typed; end with a documented exit code."""
+    sys.exit(_run())
+
+
+def _run() -> int:
+    try:
+        result = app(standalone_mode=False)
+    except TbssHpcError as error:
+        typer.echo(str(error), err=True)
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return ExitCode.USAGE
+    except (click.Abort, KeyboardInterrupt):
+        typer.echo("Interrupted; nothing was started.", err=True)
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone (`| head`); Python must not complain about it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.DONE
+    except Exception:  # noqa: BLE001 - anything else is a bug, and is said to be one
+        traceback.print_exc()
+        typer.echo(f"This is a bug in tbss-hpc {__version__}; please report it.", err=True)
+        return ExitCode.BUG
+    return result if isinstance(result, int) else ExitCode.DONE
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""Batch systems through dask-jobqueue's Job classes: render, submit, cancel.
+
+SpecCluster's table of workers is not used: it hides refusals, replaces nothing that ends, and
+cancels a job 15 s after its worker left (see decision 7).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shlex
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tbss_hpc.cluster.batch import Refused, worker_command
+from tbss_hpc.core.plan import Shape
+from tbss_hpc.core.site import Site
+from tbss_hpc.core.units import format_walltime
+from tbss_hpc.schedulers import slurm
+from tbss_hpc.schedulers.answers import DontKnow, Gone, Seen
+from tbss_hpc.schedulers.reply import Reply
+from tbss_hpc.store.folder import RunFolder
+
+#: A batch system that has not answered by then is asked again later.
+ANSWER_SECONDS = 60.0
+
+_sigint = signal.getsignal(signal.SIGINT)
+from dask_jobqueue.slurm import SLURMJob  # noqa: E402 - see the next line
+
+# dask-jobqueue takes SIGINT for itself when it is imported.
+signal.signal(signal.SIGINT, _sigint)
+
+
+async def ask(argv: list[str]) -> Reply:
+    """Run one of the batch system's programs; one that is missing or hangs is a reply, too."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *argv,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+    except OSError as error:
+        return Reply(tuple(argv), 127, "", f"{argv[0]}: {error.strerror}")
+    try:
+        out, err = await asyncio.wait_for(process.communicate(), ANSWER_SECONDS)
+    except TimeoutError:
+        process.kill()
+        return Reply(tuple(argv), 124, "", f"{argv[0]} did not answer in {ANSWER_SECONDS:.0f} s")
+    code = process.returncode or 0
+    return Reply(tuple(argv), code, out.decode(errors="replace"), err.decode(errors="replace"))
+
+
+class SlurmAllocation(SLURMJob):
+    """One allocation, as dask-jobqueue renders and submits it."""
+
+    def __init__(self, run: RunFolder, allocation: str, site: Site, shape: Shape) -> None:
+        """Pass every option, so that none is taken from a user's own dask-jobqueue file."""
+        self._script = run.script_of(allocation)
+        super().__init__(
+            scheduler="",
+            name=allocation,
+            job_name=allocation,
+            queue=site.queue,
+            account=site.account,
+            cores=shape.cores,
+            processes=1,
+            memory=str(shape.memory_bytes),
+            walltime=format_walltime(shape.walltime_seconds or 0),
+            log_directory=shlex.quote(str(run.allocations)),
+            job_extra_directives=slurm.submission_options(site),
+            job_script_prologue=[],
+            job_directives_skip=[],
+            python=sys.executable,
+            worker_command="tbss_hpc.worker",
+            worker_extra_args=[],
+            shebang="#!/bin/bash",
+        )
+        # The script names the run folder and nothing else: address and certificate are read
+        # there, at the start and on every reconnect (decision 7). exec, so that the batch
+        # system's signals reach the watchers.
+        command = shlex.join(worker_command(sys.executable, run, allocation))
+        self._command_template = f"exec {command}"
+
+    @contextlib.contextmanager
+    def job_file(self) -> Iterator[str]:
+        """Keep the script where a person finds it."""
+        self._script.write_text(self.job_script())
+        yield str(self._script)
+
+    @staticmethod
+    async def _call(cmd: list[str], **_keywords: Any) -> str:
+        reply = await ask(cmd)
+        if reply.exit_code != 0:
+            raise Refused((reply.stderr or reply.stdout).strip())
+        return reply.stdout
+
+    def _job_id_from_submit_output(self, out: str) -> str:
+        return slurm.read_native_id(out)
+
+
+class SlurmBatch:
+    """SLURM, asked for all allocations at once."""
+
+    def __init__(self, run: RunFolder, site: Site, shape: Shape) -> None:
+        """Know what to submit."""
+        self._run = run
+        self._site = site
+        self._shape = shape
+
+    def script(self, allocation: str) -> str:
+        """Give the script that would be submitted."""
+        return str(SlurmAllocation(self._run, allocation, self._site, self._shape).job_script())
+
+    async def submit(self, allocation: str) -> str:
+        """Submit an allocation; give its native id. Raises Refused with sbatch's own words."""
+        job = SlurmAllocation(self._run, allocation, self._site, self._shape)
+        try:
+            with job.job_file() as script:
+                reply = await job._submit_job(script)  # noqa: SLF001 - a contract test watches it
+            return slurm.read_native_id(reply)
+        except ValueError as error:
+            raise Refused(str(error)) from error
+
+    async def cancel(self, allocation: str, native_id: str) -> None:
+        """Cancel an allocation by its native id, or by its name if that is all we have."""
+        which = [native_id] if native_id else [f"--name={allocation}"]
+        reply = await ask(["scancel", *which])
+        if reply.exit_code != 0 and "nvalid job id" not in reply.stderr:
+            raise Refused(reply.stderr.strip())
+
+    async def query(self, allocations: Mapping[str, str]) -> dict[str, Seen | Gone] | DontKnow:
+        """Ask the queue once for all."""
+        names = list(allocations)
+        return slurm.read_queue(await ask(slurm.queue_query(names)), names)
+
+    def sweep(self, _allocation: str) -> bool:
+        """Do nothing: its processes are on another host."""
+        return False
