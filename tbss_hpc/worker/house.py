@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from collections import OrderedDict
@@ -9,8 +10,10 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from pathlib import Path
 
+from msgspec import structs
+
 from tbss_hpc.core.attempt import AttemptId, Order, Report
-from tbss_hpc.core.outcome import Cut, Invalid, NotStarted, Outcome
+from tbss_hpc.core.outcome import Cut, Failed, Invalid, Killed, NotStarted, Outcome
 from tbss_hpc.core.record import Closed, Ended, Heartbeat, Opened, Record, Started
 from tbss_hpc.store.folder import RunFolder
 from tbss_hpc.store.journal import newest_epoch
@@ -24,6 +27,12 @@ from tbss_hpc.worker.execution import Execution
 KEPT_REPORTS = 1000
 #: Seconds between tries to write a record that says how a command ended.
 RETRY_SECONDS = 2.0
+
+
+#: Seconds in which the worker hears of a signal that has already killed a command.
+HEARSAY_SECONDS = 2.0
+#: What batch systems end an allocation with.
+_ENDING = (signal.SIGTERM, signal.SIGKILL)
 
 
 class Refused(Exception):  # noqa: N818 - a finding, not an error
@@ -49,6 +58,7 @@ class House:
         self.draining = ""  #: why no attempt is started any more; empty while some are
         self.idle_since = time.monotonic()
         self.written_at = time.monotonic()
+        self._stopping = threading.Event()
         self._environment = environment
         self._writer = writer
         self._writing = threading.Lock()
@@ -71,6 +81,7 @@ class House:
         except Exception as error:  # noqa: BLE001 - a slot must say how its attempt ended
             why = f"tbss-hpc's worker failed, please report it: {error!r}"
             report = self._report(order.attempt, Invalid(why))
+        report = self._blame_the_end(report)
         if not isinstance(report.outcome, NotStarted):
             self._write_until_it_holds(Ended(time.time(), report))
         self._leave(order.attempt, report)
@@ -100,6 +111,7 @@ class House:
     def stop_all(self, why: str) -> None:
         """Drain, and kill what runs; each attempt is recorded as cut."""
         self.drain(why)
+        self._stopping.set()
         with self._lock:
             executions = list(self._executions.values())
         for execution in executions:
@@ -120,6 +132,16 @@ class House:
     def unwritten_seconds(self) -> float:
         """Tell for how long nothing could be written to the run folder."""
         return time.monotonic() - self.written_at
+
+    def _blame_the_end(self, report: Report) -> Report:
+        """Call an attempt cut if what killed its command was the end of the allocation.
+
+        A batch system signals every process of an allocation at once, so a command may die of
+        that before we hear of it ourselves.
+        """
+        if not _looks_signalled(report.outcome) or not self._stopping.wait(HEARSAY_SECONDS):
+            return report
+        return structs.replace(report, outcome=Cut(self.draining))
 
     # -- records --------------------------------------------------------------------------------
 
@@ -204,3 +226,13 @@ class House:
 
     def _report(self, attempt: AttemptId, outcome: Outcome) -> Report:
         return Report(attempt, outcome, self.opened.allocation, self.opened.node)
+
+
+def _looks_signalled(outcome: Outcome) -> bool:
+    match outcome:
+        case Killed(number):
+            return number in _ENDING
+        case Failed(exit_code):
+            return exit_code - 128 in _ENDING
+        case _:
+            return False

@@ -18,7 +18,7 @@ from tbss_hpc.core.outcome import Cut, Failed, Invalid, Succeeded, TimedOut
 from tbss_hpc.tbss.proof import Unproved
 from tbss_hpc.worker.attempt import make_attempt
 from tbss_hpc.worker.execution import Execution
-from tbss_hpc.worker.logfile import read_attempts
+from tbss_hpc.store.logfile import read_attempts
 from tbss_hpc.worker.outputs import aside, discard_aside, move_aside
 
 DEADLINE_SECONDS = 60.0

@@ -10,7 +10,7 @@ import pytest
 
 from tbss_hpc.core.attempt import AttemptId, Measures
 from tbss_hpc.core.outcome import Failed, Outcome, Succeeded
-from tbss_hpc.worker.logfile import (
+from tbss_hpc.store.logfile import (
     AttemptLog,
     Header,
     Trailer,
