@@ -8,7 +8,7 @@ from pathlib import Path
 from tbss_hpc.app.observer import Observer
 from tbss_hpc.core.ledger import Standing, Verdict
 from tbss_hpc.errors import UsageError
-from tbss_hpc.worker.logfile import AttemptLog, read_attempts
+from tbss_hpc.store.logfile import AttemptLog, read_attempts
 
 CHUNK = 1 << 20
 

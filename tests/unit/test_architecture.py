@@ -21,7 +21,8 @@ PACKAGE = "tbss_hpc"
 ROWS = [
     {"cli"},
     {"app"},
-    {"cluster", "store", "sites", "tbss", "report"},
+    {"cluster", "sites", "tbss", "report"},
+    {"store"},
     {"schedulers", "core"},
     {"errors"},
 ]
@@ -36,6 +37,9 @@ EXCEPTIONS = [
     ("worker", "store", "it writes its own records and logs into the run folder"),
     ("worker", "tbss.proof", "outputs are proved on the node that made them"),
     ("worker", "errors", "the bottom of every row"),
+    ("cluster", "worker.wire", "both ends of a connection agree on its settings"),
+    ("cluster", "worker.tasks", "what travels through Dask is named, not copied"),
+    ("cluster", "worker.environment", "the mark by which a local allocation's commands are found"),
 ]
 
 #: Other people's packages that come with Dask; who may import them (a package, a module, or with
@@ -43,7 +47,9 @@ EXCEPTIONS = [
 DASK = {"dask", "distributed", "dask_jobqueue"}
 DASK_PLACES = [
     ("cluster", "the controller's side of Dask"),
-    ("worker.dask_", "the allocation's side of Dask"),
+    ("worker.connection", "the allocation's side of Dask"),
+    ("worker.tasks", "the functions that Dask calls there"),
+    ("worker.wire", "what both sides set"),
 ]
 
 #: What reads the clock, files, the network or chance has no place in the core.
