@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Literal, get_args
 
@@ -25,7 +25,7 @@ LOCAL_WORKERS = 1
 ALWAYS_PASSED = (
     *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_*", "TZ"),
     "FSL*",
-    *("MODULEPATH", "MODULESHOME", "MODULES_*", "LMOD_*", "BASH_ENV"),
+    *("MODULEPATH", "MODULESHOME", "MODULES_*", "LMOD_*", "BASH_ENV", "BASH_FUNC_*"),
 )
 
 
@@ -121,20 +121,21 @@ def slots(site: Site) -> int:
 
 
 def validate(site: Site, origins: Mapping[str, str] | None = None) -> None:
-    """Raise one UsageError that names every pair of values that cannot be used together.
+    """Raise one UsageError that names all values that cannot be used together."""
+    complain(problems(site), origins or {})
+
+
+def complain(found: Sequence[Problem], origins: Mapping[str, str]) -> None:
+    """Raise one UsageError for all of these problems, if there are any.
 
     origins -- where each key's value was written, as far as that is known.
     """
-    found = problems(site)
-    if not found:
-        return
-    known = origins or {}
-    lines = [_line(problem, known) for problem in found]
-    raise UsageError(
-        "The values of this site do not go together.",
-        why="\n".join(lines),
-        fix="edit these keys; configs/README.md explains each",
-    )
+    if found:
+        raise UsageError(
+            "The values of this site do not go together.",
+            why="\n".join(_line(problem, origins) for problem in found),
+            fix="edit these keys; configs/README.md explains each",
+        )
 
 
 def _line(problem: Problem, origins: Mapping[str, str]) -> str:

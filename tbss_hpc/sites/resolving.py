@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from msgspec import NODEFAULT, Struct, structs
 
-from tbss_hpc.core.site import KEYS, Site, default_workers, key_of, validate
+from tbss_hpc.core.site import KEYS, Problem, Site, complain, default_workers, key_of, problems
+from tbss_hpc.schedulers import slurm
 from tbss_hpc.sites.finding import find_file, places
 from tbss_hpc.sites.reading import Value, read_texts
 
@@ -60,7 +61,7 @@ def resolve(layers: Sequence[Mapping[str, Value]]) -> Resolved:
         Site(**fields),  # type: ignore[arg-type]  # the readers in `fields` made the right types
         {key: values[key].origin for key in KEYS},
     )
-    validate(resolved.site, resolved.origins)
+    complain([*problems(resolved.site), *_dialect_problems(resolved.site)], resolved.origins)
     return resolved
 
 
@@ -68,3 +69,8 @@ def _defaults(scheduler: str) -> dict[str, Value]:
     own = {key_of(f.name): Value(f.default, DEFAULT) for f in structs.fields(Site)}
     own = {key: value for key, value in own.items() if value.value is not NODEFAULT}
     return {**own, "workers": Value(default_workers(scheduler), DEFAULT)}
+
+
+def _dialect_problems(site: Site) -> Iterable[Problem]:
+    """Find what only the scheduler's own dialect can tell."""
+    return slurm.directive_problems(site) if site.scheduler == "slurm" else ()
