@@ -104,12 +104,13 @@ def test_an_ordinary_user_submits_and_cancels(slurm: SlurmBed, ordinary_user: Or
     job = reply.stdout.strip()
     assert processes.until(lambda: state_of(slurm, job) == "RUNNING")
     assert [row.user for row in slurm.squeue()] == [ordinary_user.name]
+    output = ordinary_user.home / "out"
+    assert processes.until(lambda: output.exists() and output.read_text())
 
     assert ordinary_user.run(["scancel", job], slurm.environment).returncode == 0
 
     assert processes.until(lambda: state_of(slurm, job) == "gone")
-    output = (ordinary_user.home / "out").read_text().splitlines()
-    assert output[0] == ordinary_user.name
+    assert output.read_text().splitlines()[0] == ordinary_user.name
 
 
 def test_an_ordinary_user_can_run_our_python(
