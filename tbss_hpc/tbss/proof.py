@@ -102,7 +102,7 @@ def _check(file: IO[bytes], output: Output) -> None:
 
 
 def _text(file: IO[bytes]) -> str:
-    return file.read(_LONGEST_TEXT_BYTES).decode("latin-1")
+    return file.read(_LONGEST_TEXT_BYTES).decode("ascii", "replace")
 
 
 def _is_matrix(text: str) -> bool:

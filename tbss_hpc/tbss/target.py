@@ -42,7 +42,7 @@ class Scores(Struct, frozen=True):
 
 
 def read_msf(path: Path) -> float:
-    """Read a pair's mean squared warp: the first of the two numbers of its `.msf` file."""
+    """Read a pair's mean squared warp, the first number in its `.msf`; Unproved if invalid."""
     return float(_read_exactly(path))
 
 
@@ -86,7 +86,7 @@ def as_dict(scores: Scores) -> dict[str, Any]:
 
 def _read_exactly(path: Path) -> Decimal:
     prove(Output(path.name, Check.NUMBERS), path.parent)
-    numbers = two_numbers(path.read_text())
+    numbers = two_numbers(path.read_text("ascii", "replace"))
     if numbers is None:
         raise Unproved(path.name, "changed while it was read; something else writes it.")
     return Decimal(numbers[0])
