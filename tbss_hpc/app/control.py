@@ -17,7 +17,7 @@ from typing import TextIO
 
 from tbss_hpc import __version__
 from tbss_hpc.app.conclude import conclude
-from tbss_hpc.app.spec import read_plan, read_work
+from tbss_hpc.app.spec import read_plan, read_run_site, read_work
 from tbss_hpc.core.actions import End, RunState
 from tbss_hpc.errors import ExitCode, TbssHpcError
 from tbss_hpc.store.dask_files import keep_dask_to_itself
@@ -47,7 +47,8 @@ async def _control(run: RunFolder) -> End:
     from tbss_hpc.app.controller import Controller  # noqa: PLC0415
     from tbss_hpc.cluster.batches import batch_for  # noqa: PLC0415
 
-    return await Controller(run, batch_for(run, read_plan(run)), _offer(run)).control()
+    batch = batch_for(run, read_run_site(run), read_plan(run).shape)
+    return await Controller(run, batch, _offer(run)).control()
 
 
 def _offer(run: RunFolder) -> Offer:

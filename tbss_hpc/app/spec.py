@@ -6,6 +6,8 @@ import msgspec
 
 from tbss_hpc.app.work import Work
 from tbss_hpc.core.plan import Plan
+from tbss_hpc.core.site import Site
+from tbss_hpc.sites import load_site
 from tbss_hpc.store.atomic import replace_file
 from tbss_hpc.store.folder import RunFolder
 from tbss_hpc.tbss.pairs import log_path
@@ -34,6 +36,14 @@ def read_work(run: RunFolder) -> Work:
 def read_plan(run: RunFolder) -> Plan:
     """Read how a run is packed."""
     return msgspec.json.decode(run.plan.read_bytes(), type=Plan)
+
+
+def read_run_site(run: RunFolder) -> Site:
+    """Read where a run's allocations come from."""
+    nowhere = run.root
+    return load_site(
+        scheduler=None, named=run.site, options={}, environ={}, cwd=nowhere, home=nowhere
+    ).site
 
 
 def logs_of(work: Work) -> dict[str, str]:

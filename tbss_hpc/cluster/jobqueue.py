@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import shlex
 import signal
 import sys
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from tbss_hpc.cluster.batch import Refused, worker_command
 from tbss_hpc.core.plan import Shape
@@ -33,7 +33,7 @@ from dask_jobqueue.slurm import SLURMJob  # noqa: E402 - see the next line
 signal.signal(signal.SIGINT, _sigint)
 
 
-async def ask(argv: list[str]) -> Reply:
+async def ask(argv: list[str], environment: Mapping[str, str]) -> Reply:
     """Run one of the batch system's programs; one that is missing or hangs is a reply, too."""
     try:
         process = await asyncio.create_subprocess_exec(
@@ -41,6 +41,7 @@ async def ask(argv: list[str]) -> Reply:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
+            env=dict(environment),
         )
     except OSError as error:
         return Reply(tuple(argv), 127, "", f"{argv[0]}: {error.strerror}")
@@ -59,6 +60,8 @@ class SlurmAllocation(SLURMJob):
     def __init__(self, run: RunFolder, allocation: str, site: Site, shape: Shape) -> None:
         """Pass every option, so that none is taken from a user's own dask-jobqueue file."""
         self._script = run.script_of(allocation)
+        self._environment = slurm.submission_environment(site, os.environ)
+        walltime = shape.walltime_seconds or 0.0
         super().__init__(
             scheduler="",
             name=allocation,
@@ -68,9 +71,9 @@ class SlurmAllocation(SLURMJob):
             cores=shape.cores,
             processes=1,
             memory=str(shape.memory_bytes),
-            walltime=format_walltime(shape.walltime_seconds or 0),
+            walltime=format_walltime(walltime),
             log_directory=shlex.quote(str(run.allocations)),
-            job_extra_directives=slurm.submission_options(site),
+            job_extra_directives=slurm.submission_options(site, walltime),
             job_script_prologue=[],
             job_directives_skip=[],
             python=sys.executable,
@@ -90,15 +93,16 @@ class SlurmAllocation(SLURMJob):
         self._script.write_text(self.job_script())
         yield str(self._script)
 
-    @staticmethod
-    async def _call(cmd: list[str], **_keywords: Any) -> str:
-        reply = await ask(cmd)
+    async def ask_for_it(self) -> str:
+        """Submit, in an environment of our choice; give the native id. Raises Refused."""
+        with self.job_file() as script:
+            reply = await ask([*shlex.split(self.submit_command), script], self._environment)
         if reply.exit_code != 0:
-            raise Refused((reply.stderr or reply.stdout).strip())
-        return reply.stdout
-
-    def _job_id_from_submit_output(self, out: str) -> str:
-        return slurm.read_native_id(out)
+            raise Refused(reply.complaint)
+        try:
+            return slurm.read_native_id(reply.stdout)
+        except ValueError as error:
+            raise Refused(str(error)) from error
 
 
 class SlurmBatch:
@@ -117,24 +121,23 @@ class SlurmBatch:
     async def submit(self, allocation: str) -> str:
         """Submit an allocation; give its native id. Raises Refused with sbatch's own words."""
         job = SlurmAllocation(self._run, allocation, self._site, self._shape)
-        try:
-            with job.job_file() as script:
-                reply = await job._submit_job(script)  # noqa: SLF001 - a contract test watches it
-            return slurm.read_native_id(reply)
-        except ValueError as error:
-            raise Refused(str(error)) from error
+        return await job.ask_for_it()
 
     async def cancel(self, allocation: str, native_id: str) -> None:
         """Cancel an allocation by its native id, or by its name if that is all we have."""
-        which = [native_id] if native_id else [f"--name={allocation}"]
-        reply = await ask(["scancel", *which])
-        if reply.exit_code != 0 and "nvalid job id" not in reply.stderr:
-            raise Refused(reply.stderr.strip())
+        by_name = [["scancel", f"--name={allocation}"]]
+        environment = slurm.query_environment(os.environ)
+        for argv in slurm.cancel_commands([native_id]) if native_id else by_name:
+            reply = await ask(argv, environment)
+            # One that has ended meanwhile is no job any more to SLURM.
+            if reply.exit_code != 0 and "nvalid job id" not in reply.stderr:
+                raise Refused(reply.complaint)
 
     async def query(self, allocations: Mapping[str, str]) -> dict[str, Seen | Gone] | DontKnow:
         """Ask the queue once for all."""
         names = list(allocations)
-        return slurm.read_queue(await ask(slurm.queue_query(names)), names)
+        environment = slurm.query_environment(os.environ)
+        return slurm.read_queue(await ask(slurm.queue_query(names), environment), names)
 
     def sweep(self, _allocation: str) -> bool:
         """Do nothing: its processes are on another host."""
