@@ -198,7 +198,7 @@ def test_an_empty_image_is_refused(folder: Path, tmp_path: Path) -> None:
 def test_all_to_all_finds_the_planted_subject(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = make_study(tmp_path, subjects=4, voxel_mm=6, seed=3)
+    made = make_study(tmp_path, subjects=3, voxel_mm=4, seed=3)
     study = read_study(tmp_path)
     monkeypatch.chdir(study.fa)
     monkeypatch.setattr(os, "environ", os.environ.copy())
