@@ -19,7 +19,7 @@ TRIES = 3
 #: Seconds that a released worker gets to leave by itself before its allocation is cancelled.
 GRACE_SECONDS = 60.0
 #: Seconds to wait after the first refusal or failed start; doubled with each one more.
-BACK_OFF_SECONDS = 5.0
+BACK_OFF_SECONDS = 10.0
 #: Attempts handed over per slot: one runs, one is at hand (see decision 5 on the window).
 WINDOW = 2
 
@@ -126,12 +126,14 @@ def _issues(machine: Machine, now: float) -> list[Action]:
 
 def _submissions(machine: Machine, terms: Terms, now: float) -> list[Action]:
     """Keep as many allocations alive as are wanted, while there is work for them."""
-    if _backing_off(machine, now):
+    allocations = machine.ledger.allocations.values()
+    # One at a time: a scheduler that refuses the first would refuse the others in the same breath.
+    asking = any(a.place is Place.INTENDED for a in allocations)
+    if asking or _backing_off(machine, now):
         return []
-    allocations = machine.ledger.allocations
-    missing = _wanted(machine, terms) - sum(a.live for a in allocations.values())
-    numbers = range(len(allocations) + 1, len(allocations) + 1 + missing)
-    return [Submit(at=now, allocation=f"tb{terms.token}-{n}") for n in numbers]
+    if sum(a.live for a in allocations) >= _wanted(machine, terms):
+        return []
+    return [Submit(at=now, allocation=f"tb{terms.token}-{len(allocations) + 1}")]
 
 
 def _backing_off(machine: Machine, now: float) -> bool:

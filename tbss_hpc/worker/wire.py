@@ -42,8 +42,10 @@ def configure() -> None:
     """Set what Dask must do in this process."""
     dask.config.set(SETTINGS)
     # Dask tells of every connection; what matters of it we say ourselves, in sentences.
-    for name in ("distributed", "tornado", "bokeh"):
+    for name in ("distributed", "tornado"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # bokeh warns that any origin may connect; the door in front of it asks for the token.
+    logging.getLogger("bokeh").setLevel(logging.ERROR)
 
 
 def security(run: RunFolder) -> Security:

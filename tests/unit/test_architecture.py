@@ -23,7 +23,8 @@ ROWS = [
     {"app"},
     {"cluster", "sites", "tbss", "report"},
     {"store"},
-    {"schedulers", "core"},
+    {"schedulers"},
+    {"core"},
     {"errors"},
 ]
 
