@@ -29,10 +29,11 @@ __all__ = [
 ]
 
 #: States of a job that is over: nothing of it is left on a node. COMPLETING is not among them (its
-#: processes may still be alive), and neither is any word that we do not know.
+#: processes may still be alive), nor REVOKED (it may run on a sibling cluster that is silent just
+#: now), nor any word that we do not know.
 _OVER = {
     *("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY"),
-    *("PREEMPTED", "REVOKED", "TIMEOUT"),
+    *("PREEMPTED", "TIMEOUT"),
 }
 #: The reason comes last, because a site's own may hold any character.
 _COLUMNS = {
@@ -44,6 +45,8 @@ _COLUMNS = {
     "%r": "REASON",
 }
 _HEADING = "|".join(_COLUMNS.values())
+_CLUSTER = "CLUSTER:"
+_CLUSTERS = "--clusters="
 _NOT_ANY_MORE = "not in the queue any more"
 
 # -- submitting -------------------------------------------------------------------------------
@@ -168,8 +171,10 @@ def cancel_commands(native_ids: Sequence[str]) -> list[list[str]]:
 # -- asking -----------------------------------------------------------------------------------
 
 
-def queue_query(names: Sequence[str]) -> list[str]:
+def queue_query(names: Sequence[str], clusters: str = "") -> list[str]:
     """Give the one call of squeue that asks for all allocations of these names.
+
+    clusters -- what SLURM_CLUSTERS says where the run submits: one name, or several with commas.
 
     Run it in `query_environment`.
     """
@@ -182,6 +187,7 @@ def queue_query(names: Sequence[str]) -> list[str]:
         f"--name={','.join(names)}",
         # With the heading, which shows that squeue has answered even when nothing follows it.
         f"--format={'|'.join(_COLUMNS)}",
+        *([_CLUSTERS + clusters] if clusters else []),
     ]
 
 
@@ -198,37 +204,59 @@ def query_environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 def read_queue(reply: Reply, names: Sequence[str]) -> dict[str, Seen | Gone] | DontKnow:
     """Say what is known of each allocation from the answer to `queue_query`."""
-    # Of several clusters one may be silent: exit code 0, and a complaint that it has an error.
     if reply.exit_code != 0 or re.search(r"\berror:", reply.stderr):
         return DontKnow(reply.complaint)
-    lines = [line.strip() for line in reply.stdout.splitlines()]
-    if _HEADING not in lines:
-        return DontKnow(f"squeue's answer cannot be read: {_excerpt(reply.stdout)}")
-    # Without a bar it is a banner, or the name of a cluster above its rows.
-    rows = [line for line in lines if "|" in line and line != _HEADING]
     found: dict[str, list[Seen | Gone]] = {}
-    for row in rows:
-        parts = row.split("|", len(_COLUMNS) - 1)
-        if len(parts) != len(_COLUMNS) or not re.match(r"\d", parts[0]):
-            return DontKnow(f"squeue's answer cannot be read: {_excerpt(row)}")
-        found.setdefault(parts[4], []).append(_answer(parts))
-    return {name: max(found.get(name, [Gone(_NOT_ANY_MORE)]), key=_liveliness) for name in names}
+    cluster, answered = "", set()
+    for line in (line.strip() for line in reply.stdout.splitlines()):
+        if line.startswith(_CLUSTER):
+            cluster = line.removeprefix(_CLUSTER).strip()
+        elif line == _HEADING:
+            answered.add(cluster)
+        elif "|" in line:  # without a bar it is a banner
+            parts = line.split("|", len(_COLUMNS) - 1)
+            if len(parts) != len(_COLUMNS) or not parts[0][:1].isdigit():
+                return DontKnow(f"squeue's answer cannot be read: {_excerpt(line)}")
+            found.setdefault(parts[4].strip(), []).append(_answer(parts, cluster))
+    if silent := _asked(reply) - answered:
+        where = "" if silent == {""} else f" for the cluster {', '.join(sorted(silent))}"
+        return DontKnow(f"squeue gave no answer{where}: {_excerpt(reply.stdout)}")
+    return {name: max(found.get(name, [Gone(_NOT_ANY_MORE)]), key=_weight) for name in names}
 
 
-def _answer(parts: Sequence[str]) -> Seen | Gone:
-    native_id, state, left, node, _, reason = (part.strip() for part in parts)
+def _asked(reply: Reply) -> set[str]:
+    """Name the clusters that have to answer; "" for the one that is asked when none is named.
+
+    squeue leaves out a cluster that is silent, without a complaint and with exit code 0.
+    """
+    named = [word.removeprefix(_CLUSTERS) for word in reply.argv if word.startswith(_CLUSTERS)]
+    return set(named[0].split(",")) if named else {""}
+
+
+def _answer(parts: Sequence[str], cluster: str) -> Seen | Gone:
+    number, state, left, node, _, reason = (part.strip() for part in parts)
     if state in _OVER:
         return Gone(state)
-    reason = "" if reason == "None" else reason
-    seconds = _seconds_left(left) if node else None
-    return Seen(state, reason, node, native_id, seconds)
+    return Seen(
+        state=state,
+        reason="" if reason == "None" else reason,
+        node=node,
+        native_id=f"{number};{cluster}" if cluster else number,
+        seconds_left=_seconds_left(left) if node else None,
+    )
 
 
-def _liveliness(answer: Seen | Gone) -> int:
-    """Order rows of one name: where a copy of an allocation may run, that row counts."""
-    if isinstance(answer, Gone):
-        return 0
-    return 2 if answer.node else 1
+def _weight(answer: Seen | Gone) -> int:
+    """Order rows of one name: where a copy of an allocation may be alive, that row counts."""
+    match answer:
+        case Seen("REVOKED"):  # of a job that another cluster took; there it has a row of its own
+            return 0
+        case Gone():
+            return 1
+        case Seen(node=""):
+            return 2
+        case _:
+            return 3
 
 
 _LEFT = re.compile(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)", re.ASCII)

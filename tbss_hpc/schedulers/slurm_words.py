@@ -18,7 +18,7 @@ _STATES = {
     "OUT_OF_MEMORY": "ended: it ran out of memory",
     "PREEMPTED": "ended: it had to make room for a job of higher priority",
     "RESIZING": "running: its size is being changed",
-    "REVOKED": "ended: another cluster took it",
+    "REVOKED": "taken over by another cluster",
     "RUNNING": "running",
     "SIGNALING": "running: a signal is being sent",
     "STAGE_OUT": "ending: files are being copied",
@@ -151,48 +151,43 @@ def _limit_in_words(word: str) -> str:
 #: What sbatch says when it refuses, and what to edit or type next. The first that fits counts.
 _FIXES = (
     (
-        r"invalid partition|partition name",
-        "set `queue` to a partition that `sinfo -s` lists, or pass --queue",
-    ),
-    (
         r"partition not available",
         "choose another `queue`: `sinfo -s` lists which are up",
     ),
     (
-        r"account.*partition (combination|is not)|Invalid account|account or account",
-        (
-            "set `account` to one that `sacctmgr show associations user=$USER` lists for this queue,"
-            " or pass --account"
-        ),
+        r"invalid partition|partition name",
+        "set `queue` to a partition that `sinfo -s` lists, or pass --queue",
     ),
     (
-        r"Invalid qos|QOS specification|qos.*not permitted",
-        (
-            "set `qos` to one that `sacctmgr show associations user=$USER format=account,qos` lists,"
-            " or remove it"
-        ),
+        r"Invalid account",
+        "set `account` to one of `sacctmgr show associations user=$USER`, or pass --account",
     ),
     (
-        r"SubmitJob|MaxSubmit|job submit limit",
+        r"Invalid qos",
+        "set `qos` to one of `sacctmgr show associations user=$USER format=account,qos`",
+    ),
+    (
+        r"SubmitJob",
         "wait until some of your jobs have ended, or ask for fewer allocations at once (`workers`)",
     ),
     (
-        r"time limit|TimeLimit|WallDuration|PartitionTimeLimit",
-        "shorten `walltime`; `sinfo -o '%P %l'` lists the longest that each partition takes",
+        r"WallDuration|TimeLimit|[Rr]equested time limit",
+        "shorten `walltime`; `sinfo -o '%P %l'` and `sacctmgr show qos` list the longest allowed",
     ),
     (
-        r"[Mm]emory specification|memory.*(limit|can not|cannot)|MaxMemPer",
+        r"Memory specification|Mem(ory)?Per|MemLimit|[Mm]emory required",
         "lower `memory`; `sinfo -o '%P %m'` lists what the nodes of each partition have, in MB",
     ),
     (
-        r"CPU count|node count|node configuration|More processors",
-        (
-            "lower `cores`, `memory` or both, or choose another `queue`; `sinfo -o '%P %c %m'` lists"
-            " the cores and memory of the nodes"
-        ),
+        r"Cpu\w*Limit",
+        "lower `cores`; `sacctmgr show qos` lists how many are allowed",
     ),
     (
-        r"feature specification|Invalid feature",
+        r"CPU count|[Nn]ode count|node configuration|More processors",
+        "lower `cores` or `memory`, or choose another `queue`; see `sinfo -o '%P %c %m'`",
+    ),
+    (
+        r"Invalid feature",
         "set `constraint` to features that `sinfo -o '%P %f'` lists, or remove it",
     ),
     (
@@ -201,24 +196,18 @@ _FIXES = (
     ),
     (
         r"accounting/QOS policy",
-        (
-            "ask for less: fewer `workers`, or a smaller `walltime`, `cores` or `memory`;"
-            " `sacctmgr show qos` lists the limits"
-        ),
+        "ask for less: fewer `workers`, or lower `walltime`, `cores` or `memory`",
     ),
     (
-        r"not permitted to|not allowed|Access/permission denied|group not permitted",
+        r"not permitted|not allowed|permission denied",
         "choose a `queue` and an `account` that you may use, or ask the administrators",
     ),
     (
-        r"[Uu]nrecognized option|invalid option|Invalid directive",
-        "look at `directives` in the site file: sbatch does not know one of them",
+        r"nrecognized option|invalid option|Invalid --",
+        "look at `directives` in the site file: sbatch does not take one of them",
     ),
     (
-        (
-            r"Unable to contact|timed out|Connection refused|Transport endpoint|temporarily unable"
-            r"|DNS SRV|configuration source"
-        ),
+        r"Unable to contact|timed out|refused|Transport endpoint|DNS SRV|cannot stat file",
         "wait until `sinfo` answers on this machine",
     ),
 )
