@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
 from collections.abc import Mapping
 
 from msgspec import Struct
@@ -71,12 +72,16 @@ def _shape(site: Site, per_allocation: int) -> Shape:
         cores_per_command=site.cores_per_command,
         memory_bytes=site.memory,
         walltime_seconds=None if local else site.walltime,
+        wrap=tuple(shlex.split(site.wrap)) if site.wrap is not None else (),
         setup=site.setup,
         interface=site.interface,
+        ports=site.ports,
+        scratch=site.scratch,
         loopback=local,
         idle_seconds=site.idle,
         lease_seconds=site.lease,
         patience_seconds=site.controller_patience,
+        start_seconds=site.start_patience,
     )
 
 

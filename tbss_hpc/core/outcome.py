@@ -44,6 +44,7 @@ class Cut(Struct, frozen=True, tag="cut", tag_field="kind"):
     """The end of its allocation came first, or we stopped it."""
 
     why: str
+    walltime: bool = False  #: the allocation had lasted as long as it could
 
 
 class Lost(Struct, frozen=True, tag="lost", tag_field="kind"):
@@ -93,8 +94,8 @@ def in_words(outcome: Outcome) -> str:
             return f"ran over its time limit of {limit_seconds:g} s"
         case OutOfMemory():
             return "ran out of memory"
-        case Cut(why):
-            return f"was cut: {why}"
+        case Cut(why, walltime):
+            return f"was cut: {why}" + (", too long for this queue?" if walltime else "")
         case Lost():
             return "was lost with its allocation"
         case NotStarted():

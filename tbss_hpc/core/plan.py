@@ -22,12 +22,16 @@ class Shape(Struct, frozen=True):
     cores_per_command: int
     memory_bytes: int | None
     walltime_seconds: float | None  #: None where nothing ends the allocation (local)
+    wrap: tuple[str, ...]  #: words before every command's `bash -c`
     setup: tuple[str, ...]  #: shell lines that make the commands' environment
     interface: str | None  #: network interface for Dask's connections; None: found by Dask
+    ports: tuple[int, int] | None  #: lowest and highest port to listen on; None: any
+    scratch: str | None  #: folder on the node for temporary files; None: the node's own
     loopback: bool  #: controller and workers share one host
     idle_seconds: float  #: a worker without work for so long gives its allocation back
     lease_seconds: float  #: a worker that cannot write the run folder for 0.8 of it kills all
     patience_seconds: float  #: how long an idle worker waits for a new controller
+    start_seconds: float  #: from an allocation's start to its worker's joining, at most
 
 
 class Plan(Struct, frozen=True):

@@ -6,6 +6,9 @@ from msgspec import Struct
 
 from tbss_hpc.core.outcome import Cut, Fault, Outcome, fault
 
+#: So many cuts by the walltime show that a command does not fit into the queue.
+TOO_LONG = 2
+
 
 class RetryPolicy(Struct, frozen=True):
     """Two budgets: one for the command's own faults, one for the infrastructure's."""
@@ -14,20 +17,18 @@ class RetryPolicy(Struct, frozen=True):
     infrastructure_retries: int = 10
 
     def allows(self, outcomes: tuple[Outcome, ...]) -> bool:
-        """Say whether a command that ended in these ways, in order, is worth another attempt."""
-        charged = [charge(outcomes[: n + 1]) for n in range(len(outcomes))]
+        """Say whether a command that ended in these ways, in order, is worth another attempt.
+
+        The first time that the walltime cuts a command is the queue's doing. A command that is cut
+        again is too long for the queue, and would be cut a third time.
+        """
+        faults = [fault(outcome) for outcome in outcomes]
         return (
-            charged.count(Fault.COMMAND) <= self.command_retries
-            and charged.count(Fault.INFRASTRUCTURE) <= self.infrastructure_retries
+            faults.count(Fault.COMMAND) <= self.command_retries
+            and faults.count(Fault.INFRASTRUCTURE) <= self.infrastructure_retries
+            and sum(_too_long(outcome) for outcome in outcomes) < TOO_LONG
         )
 
 
-def charge(outcomes: tuple[Outcome, ...]) -> Fault:
-    """Say whose budget the last of these outcomes uses up.
-
-    The first cut is the queue's doing; a command that is cut again is too long for it.
-    """
-    *earlier, last = outcomes
-    if isinstance(last, Cut) and any(isinstance(outcome, Cut) for outcome in earlier):
-        return Fault.COMMAND
-    return fault(last)
+def _too_long(outcome: Outcome) -> bool:
+    return isinstance(outcome, Cut) and outcome.walltime

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from tbss_hpc.core.attempt import Measures, Order, Report
 from tbss_hpc.core.command import Fingerprint, Output
 from tbss_hpc.core.outcome import Cut, Invalid, Outcome, Succeeded
+from tbss_hpc.store.logfile import Header, Trailer, write_header, write_trailer
 from tbss_hpc.tbss.proof import Unproved
 from tbss_hpc.worker.execution import CannotStart, Execution, Raw
-from tbss_hpc.store.logfile import Header, Trailer, write_header, write_trailer
 from tbss_hpc.worker.outputs import discard_aside, move_aside
 
 if TYPE_CHECKING:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from tbss_hpc.errors import ClusterError
 
@@ -19,6 +20,13 @@ THREAD_COUNTS = (
 ALLOCATION = "TBSS_HPC_ALLOCATION"
 #: `module load` on a busy file system can take its time.
 SETUP_SECONDS = 300.0
+
+
+class Surroundings(NamedTuple):
+    """What every command of an allocation is run in."""
+
+    environment: Mapping[str, str]
+    wrap: Sequence[str]  #: words before `bash -c`
 
 
 def command_environment(

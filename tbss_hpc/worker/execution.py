@@ -23,7 +23,7 @@ from tbss_hpc.worker.processes import Family
 
 if TYPE_CHECKING:
     import resource
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 #: In every command's environment: which attempt it is, and the pid of the worker that makes it.
 MARK = "TBSS_HPC_ATTEMPT"
@@ -63,17 +63,20 @@ class Execution:
         log: Path,
         environment: Mapping[str, str],
         *,
+        wrap: Sequence[str] = (),
         grace_seconds: float = 5.0,
     ) -> None:
         """Prepare; nothing is started yet.
 
         log -- absolute; what the command prints is appended.
+        wrap -- words before `bash -c`, such as those that start a container.
         grace_seconds -- between asking a command to end and killing it.
         """
         self.order = order
         self.log = log
         self._mark = f"{order.attempt.command}.{order.attempt.number}.{os.getpid()}"
         self._environment = {**environment, MARK: self._mark}
+        self._wrap = tuple(wrap)
         self._grace_seconds = grace_seconds
         #: Guards what follows, and every signal: none may be sent once the leader is reaped.
         self._lock = threading.Lock()
@@ -146,7 +149,7 @@ class Execution:
     def _spawn(self) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as log:
             return subprocess.Popen(
-                ["bash", "-c", self.order.command.text],
+                [*self._wrap, "bash", "-c", self.order.command.text],
                 cwd=self.order.command.folder,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,

@@ -6,7 +6,6 @@ import signal
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from tbss_hpc.store.lines import LineWriter
 from tbss_hpc.tbss.proof import prove
 from tbss_hpc.worker.attempt import make_attempt
 from tbss_hpc.worker.clock import EndClock
+from tbss_hpc.worker.environment import Surroundings
 from tbss_hpc.worker.execution import Execution
 
 #: Reports kept for a controller that asks for an attempt which has just ended.
@@ -47,7 +47,7 @@ class House:
         run: Path,
         opened: Opened,
         writer: LineWriter,
-        environment: Mapping[str, str],
+        surroundings: Surroundings,
         clock: EndClock,
     ) -> None:
         """Open the house: nothing runs yet."""
@@ -59,7 +59,7 @@ class House:
         self.idle_since = time.monotonic()
         self.written_at = time.monotonic()
         self._stopping = threading.Event()
-        self._environment = environment
+        self._surroundings = surroundings
         self._writer = writer
         self._writing = threading.Lock()
         self._lock = threading.Lock()
@@ -108,14 +108,14 @@ class House:
         with self._lock:
             self.draining = self.draining or why
 
-    def stop_all(self, why: str) -> None:
+    def stop_all(self, why: str, *, walltime: bool = False) -> None:
         """Drain, and kill what runs; each attempt is recorded as cut."""
         self.drain(why)
         self._stopping.set()
         with self._lock:
             executions = list(self._executions.values())
         for execution in executions:
-            execution.stop(Cut(why))
+            execution.stop(Cut(why, walltime))
 
     def discard(self, attempt: AttemptId, why: str) -> None:
         """Kill one attempt that nobody waits for."""
@@ -173,7 +173,9 @@ class House:
     # -- one attempt ----------------------------------------------------------------------------
 
     def _enter(self, order: Order) -> Execution:
-        execution = Execution(order, self.run / order.log, self._environment)
+        log = self.run / order.log
+        around = self._surroundings
+        execution = Execution(order, log, around.environment, wrap=around.wrap)
         with self._lock:
             if self.draining or order.epoch != self.epoch or order.attempt in self._executions:
                 raise Refused
@@ -199,7 +201,7 @@ class House:
             run=self.run,
             allocation=self.opened.allocation,
             node=self.opened.node,
-            environment=self._environment,
+            environment=self._surroundings.environment,
             prove=prove,
             # Made when the attempt entered the house, so that it can be stopped from then on.
             execution=lambda _order, _log, _environment: execution,

@@ -19,7 +19,7 @@ from tbss_hpc.core.record import Opened
 from tbss_hpc.store.folder import RunFolder
 from tbss_hpc.store.lines import LineWriter
 from tbss_hpc.worker.clock import EndClock
-from tbss_hpc.worker.environment import command_environment
+from tbss_hpc.worker.environment import Surroundings, command_environment
 from tbss_hpc.worker.house import House
 from tbss_hpc.worker.node import node_name
 
@@ -40,7 +40,7 @@ def work(run: RunFolder, allocation: str, environ: Mapping[str, str], scratch: P
         time.time(), allocation, node_name(environ), os.getpid(), shape.slots, __version__
     )
     with LineWriter(run.records_of(allocation)) as writer:
-        house = House(run.root, opened, writer, environment, clock)
+        house = House(run.root, opened, writer, Surroundings(environment, shape.wrap), clock)
         house.write(opened)
         why = asyncio.run(_serve(house, run, shape, scratch))
         print(f"The worker leaves: {why}.", flush=True)
@@ -83,7 +83,7 @@ async def _guard(house: House, shape: Shape) -> None:
         await asyncio.sleep(TICK_SECONDS)
         left = house.clock.seconds_left()
         if left is not None and left <= 0:
-            house.stop_all("the walltime of its allocation ends")
+            house.stop_all("the walltime of its allocation ends", walltime=True)
         if house.unwritten_seconds() > limit:
             house.stop_all(f"the run folder could not be written for {limit:.0f} s")
             if not _leave_time(house, limit):
