@@ -6,7 +6,6 @@ Here every one of the N x N results must be valid first; then the rule is FSL's,
 
 from __future__ import annotations
 
-import os
 from decimal import ROUND_DOWN, Decimal, localcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,13 +67,14 @@ def scores_of(subjects: Sequence[str], values: Mapping[str, Decimal]) -> Scores:
     """Score references from the value of each pair, by tbss_3_postreg's arithmetic and order."""
     rows = [[values[pair_name(g, f)] for f in subjects] for g in subjects]
     means = [_mean(column) for column in zip(*rows, strict=True)]
-    ranking = sorted(zip(means, map(_as_sorted, subjects), subjects, strict=True))
+    # For ties `sort` compares whole lines by their bytes: the names, which UTF-8 keeps in order.
+    ranking = sorted(zip(means, subjects, strict=True))
     return Scores(
         subjects=tuple(subjects),
         matrix=[[float(value) for value in row] for row in rows],
         means=tuple(map(float, means)),
-        best=ranking[0][2],
-        runner_up=ranking[1][2],
+        best=ranking[0][1],
+        runner_up=ranking[1][1],
     )
 
 
@@ -110,11 +110,6 @@ def _mean(column: Sequence[Decimal]) -> Decimal:
     with localcontext(prec=_DIGITS):
         total = sum(column, Decimal())
         return (total / len(column)).quantize(_LAST_DECIMAL, rounding=ROUND_DOWN)
-
-
-def _as_sorted(subject: str) -> bytes:
-    """Give what `sort -k 2 -n` compares last: the line, whose first word is the subject."""
-    return os.fsencode(subject) + b" "
 
 
 def _incomplete(bad: dict[str, str], total: int) -> StoppedError:

@@ -15,12 +15,20 @@ import pytest
 from fsl.data.image import Image
 from fsl.transform import affine as fsl_affine
 from fsl.transform import fnirt, nonlinear
+from picsl_greedy import Greedy3D
 
 import tbss_hpc
+from tbss_hpc.tbss import greedy_program
 from tbss_hpc.tbss.engine import held_engine
-from tbss_hpc.tbss.greedy_images import find_image, read_image
+from tbss_hpc.tbss.greedy_images import find_image, read_image, write_for_greedy
 from tbss_hpc.tbss.greedy_program import main
-from tbss_hpc.tbss.greedy_transform import basis, knot_distance, mean_and_median_square
+from tbss_hpc.tbss.greedy_transform import (
+    Warp,
+    basis,
+    fsl_displacement,
+    knot_distance,
+    mean_and_median_square,
+)
 from tbss_hpc.tbss.nifti import read_header
 from tbss_hpc.tbss.pairs import pair_outputs, pairs_of
 from tbss_hpc.tbss.proof import prove
@@ -72,16 +80,57 @@ def test_it_leaves_the_files_of_fsl_reg_and_nothing_else(folder: Path) -> None:
         prove(output, folder)
 
 
-def test_fslpy_reads_the_warp_and_it_brings_the_input_onto_the_reference(folder: Path) -> None:
+def test_fslpy_moves_the_input_by_the_warp_as_greedy_itself_does(
+    folder: Path, tmp_path: Path
+) -> None:
     given, reference = Image(str(folder / "pat_01_FA")), Image(str(folder / "con_02_FA"))
     warp = fnirt.readFnirt(str(folder / f"{PAIR}_warp"), given, reference)
     field = nonlinear.coefficientFieldToDeformationField(warp)
-    moved = nonlinear.applyDeformation(given, field)
     mask = reference.data > 0
+
+    moved = nonlinear.applyDeformation(given, field)
+    theirs = moved_by_greedy(folder, tmp_path)
 
     assert warp.fieldType == "cubic"
     assert correlation(given.data, reference.data, mask) < 0.8
-    assert correlation(moved, reference.data, mask) > 0.9
+    assert correlation(moved, reference.data, mask) > (
+        correlation(theirs, reference.data, mask) - 0.003
+    )
+    assert correlation(moved, theirs, mask) > 0.995
+
+
+def moved_by_greedy(folder: Path, scratch: Path) -> np.ndarray:
+    given = read_image(folder / "pat_01_FA.nii.gz")
+    reference = read_image(folder / "con_02_FA.nii.gz")
+    write_for_greedy(scratch / "given.nii", given)
+    write_for_greedy(scratch / "reference.nii", reference)
+    greedy_program._run_greedy(scratch)
+    Greedy3D().execute(
+        f"-V 0 -threads 1 -rf {scratch}/reference.nii -rm {scratch}/given.nii {scratch}/moved.nii"
+        f" -r {scratch}/warp.nii {scratch}/affine.mat"
+    )
+    return read_image(scratch / "moved.nii").voxels
+
+
+def test_a_warp_sends_every_point_where_displacement_and_affine_send_it(tmp_path: Path) -> None:
+    shape, spacing = (20, 24, 18), (4.0, 3.0, 5.0)
+    path = tmp_path / "reference.nii"
+    nib.save(nib.Nifti1Image(np.ones(shape), np.diag([*spacing, 1.0])), path)
+    reference = read_image(path)
+    turned = np.array([[0.6, -0.8, 0, 70], [0.9, 0.5, 0.1, -20], [0, 0.1, 1.1, 3], [0, 0, 0, 1]])
+    points = np.moveaxis(np.indices(shape), 0, -1) @ reference.affine[:3, :3].T
+    points += reference.affine[:3, 3]
+    shift = np.sin(points[..., [1, 2, 0]] / 25) * [3.0, -2.0, 4.0]
+    as_greedy_writes = (shift * [-1.0, -1.0, 1.0])[:, :, :, None, :]
+
+    warp = Warp(reference, fsl_displacement(as_greedy_writes, turned))
+    (tmp_path / "warp.nii").write_bytes(warp.nifti(np.linalg.inv(turned), "test"))
+
+    image = Image(str(path))
+    read = fnirt.readFnirt(str(tmp_path / "warp"), image, image)
+    ends = nonlinear.coefficientFieldToDeformationField(read, "absolute").data
+    expected = (points + shift) @ turned[:3, :3].T + turned[:3, 3]
+    assert np.abs(ends - expected)[2:-2, 2:-2, 2:-2].max() < 0.15
 
 
 def test_the_warp_holds_the_affine_that_the_matrix_file_holds(folder: Path) -> None:
