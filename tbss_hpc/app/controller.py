@@ -65,9 +65,14 @@ class Controller:
             allocations=self._plan.allocations,
             slots=self._plan.shape.slots,
             token=self._plan.token,
+            cores=self._plan.shape.cores,
+            walltime_seconds=self._plan.shape.walltime_seconds,
+            core_hours=self._plan.core_hours_limit,
         )
         self._dispatcher = Dispatcher(run, self.post)
-        self._watch = Watch(run, self._plan, self._machine, batch, self.post)
+        self._watch = Watch(
+            run, self._plan, self._machine, batch, self.post, self._dispatcher.tell_end
+        )
         self._effects = Effects(
             self._work, self._plan, self._machine, self._dispatcher, batch, self._watch, self.post
         )

@@ -26,6 +26,7 @@ from tbss_hpc.core.events import (
 from tbss_hpc.core.machine import Machine
 from tbss_hpc.core.outcome import Succeeded
 from tbss_hpc.core.plan import START_UP_SECONDS, Plan
+from tbss_hpc.schedulers.dialects import dialect_of
 
 #: Of what an allocation can use of its walltime, a command's bound takes at most this share: one
 #: that was learned from a single slow command must not keep every allocation from starting any.
@@ -61,6 +62,8 @@ class Effects:
         self._running: set[asyncio.Task[None]] = set()
         # One submission at a time: schedulers are other people's too.
         self._submitting = asyncio.Lock()
+        self._submission_pause = 60.0 / plan.submissions_per_minute
+        self._next_submission_at = time.monotonic()
 
     def carry_out(self, action: Action) -> None:
         """Do what was decided; what takes long goes on in the background and posts its result."""
@@ -131,15 +134,22 @@ class Effects:
 
     async def _submit(self, name: str) -> None:
         async with self._submitting:
+            await asyncio.sleep(self._next_submission_at - time.monotonic())
+            self._next_submission_at = time.monotonic() + self._submission_pause
             try:
                 native_id = await self._batch.submit(name)
             except Refused as refusal:
-                event: Event = AllocationRefused(at=time.time(), allocation=name, why=str(refusal))
+                why = self._with_fix(str(refusal))
+                event: Event = AllocationRefused(at=time.time(), allocation=name, why=why)
             else:
                 event = AllocationSubmitted(at=time.time(), allocation=name, native_id=native_id)
         self._post(event)
         self._watch.submitting.discard(name)
         self._watch.hurry()
+
+    def _with_fix(self, words: str) -> str:
+        fix = dialect_of(self._plan.scheduler).refusal_fix(words)
+        return f"{words}\nfix: {fix}" if fix else words
 
     async def _cancel(self, name: str, native_id: str) -> None:
         try:

@@ -22,6 +22,7 @@ from tbss_hpc.core.status import (
     RunningStatus,
     Status,
 )
+from tbss_hpc.schedulers.dialects import dialect_of
 from tbss_hpc.store.folder import RunFolder
 from tbss_hpc.store.journal import JournalReader
 from tbss_hpc.store.offer import Offer, controller_alive, read_offer
@@ -137,10 +138,16 @@ class Observer:
             native_id=allocation.native_id,
             state=allocation.place.value,
             reason=allocation.reason,
+            explanation=self._explain(allocation),
             node=allocation.node,
             seconds_left=self._seconds_left(allocation),
             slots=allocation.slots or self.plan.shape.slots,
         )
+
+    def _explain(self, allocation: Standby) -> str:
+        if allocation.place is not Place.PENDING or not allocation.state:
+            return allocation.reason
+        return dialect_of(self.plan.scheduler).in_words(allocation.state, allocation.reason)
 
     def _seconds_left(self, allocation: Standby) -> float | None:
         heartbeat = self._evidence[allocation.name].heartbeat

@@ -53,6 +53,8 @@ def make_plan(work: Work, site: Site, wishes: Wishes, seen: list[float]) -> Plan
         shape=_shape(site, per_allocation),
         retry=RetryPolicy(command_retries=wishes.retries),
         timeout_seconds=wishes.timeout_seconds,
+        core_hours_limit=site.core_hours,
+        submissions_per_minute=site.submissions_per_minute,
         token="".join(secrets.choice(_LETTERS) for _ in range(5)),
     )
 

@@ -10,10 +10,12 @@ from typing import TypeVar
 
 from msgspec import structs
 
+from tbss_hpc.app.causes import explain
 from tbss_hpc.cluster.batch import Batch, tail
 from tbss_hpc.core.events import (
     AllocationFenced,
     AllocationGone,
+    AllocationOverdue,
     AllocationSeen,
     AllocationSubmitted,
     AttemptReported,
@@ -42,19 +44,23 @@ SKEW_SECONDS = 300.0
 class Watch:
     """Finds out what happens to a run outside Dask, and posts it as events."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what to look at, and whom to tell
         self,
         run: RunFolder,
         plan: Plan,
         machine: Machine,
         batch: Batch,
         post: Callable[[Event], None],
+        tell_end: Callable[[str, float], None],
     ) -> None:
-        """Prepare to look."""
+        """Prepare to look; `tell_end` passes on how many seconds the scheduler gives one still."""
         self._run = run
         self._machine = machine
         self._batch = batch
         self._post = post
+        self._start_seconds = plan.shape.start_seconds
+        self._runs_since: dict[str, float] = {}
+        self._tell_end = tell_end
         self._lease = plan.shape.lease_seconds
         self._quick = LOCAL_SECONDS if plan.scheduler == "local" else QUICK_SECONDS
         self._pause = self._quick
@@ -166,9 +172,12 @@ class Watch:
     def _news(self, allocation: Standby, answer: Seen | Gone, now: float) -> list[Event]:
         name = allocation.name
         if isinstance(answer, Gone):
-            why = "" if allocation.ever_joined else self._why_it_never_worked(name, answer)
+            what = f"it ended ({answer.state}) before its worker joined"
+            why = "" if allocation.ever_joined else self._why_it_never_worked(name, what)
             return [AllocationGone(at=now, allocation=name, state=answer.state, explanation=why)]
-        news: list[Event] = []
+        if answer.seconds_left is not None:
+            self._tell_end(name, answer.seconds_left)
+        news = self._overdue(allocation, answer, now)
         if not allocation.native_id:
             news.append(AllocationSubmitted(at=now, allocation=name, native_id=answer.native_id))
         if (answer.state, answer.reason) != (allocation.state, allocation.reason):
@@ -183,13 +192,24 @@ class Watch:
             )
         return news
 
-    def _why_it_never_worked(self, name: str, answer: Gone) -> str:
-        """Quote what an allocation printed before it ended without its worker having joined."""
+    def _why_it_never_worked(self, name: str, what: str) -> str:
+        """Quote what an allocation has printed whose worker has never joined."""
         outputs = self._run.outputs_of(name)
         printed = tail(outputs[-1]) if outputs else ""
-        if not printed:
-            return f"it ended ({answer.state}) before its worker joined, and printed nothing"
-        return f"it ended ({answer.state}) before its worker joined; it printed:\n{printed}"
+        return explain(what, printed, opened=self._evidence[name].opened is not None)
+
+    def _overdue(self, allocation: Standby, answer: Seen, now: float) -> list[Event]:
+        """Notice an allocation that has run for long without its worker having joined."""
+        name = allocation.name
+        if allocation.ever_joined or allocation.overdue or not answer.node:
+            return []
+        since = self._runs_since.setdefault(name, time.monotonic())
+        ran = time.monotonic() - since
+        if ran < self._start_seconds:
+            return []
+        what = f"it has run for {ran:.0f} s on {answer.node} and its worker has not joined"
+        why = self._why_it_never_worked(name, what)
+        return [AllocationOverdue(at=now, allocation=name, explanation=why)]
 
     # -- the fence ------------------------------------------------------------------------------
 

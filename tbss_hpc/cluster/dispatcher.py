@@ -86,6 +86,10 @@ class Dispatcher:
         text = msgspec.json.encode(attempt).decode()
         self._tell(allocation, {"op": "tbss-discard", "attempt": text})
 
+    def tell_end(self, allocation: str, seconds_left: float) -> None:
+        """Tell a worker how long the scheduler lets its allocation go on."""
+        self._tell(allocation, {"op": "tbss-seconds-left", "seconds": seconds_left})
+
     async def close(self) -> None:
         """Stop listening; workers that are still here lose their connection and go on."""
         for task in self._waiting:
@@ -94,7 +98,7 @@ class Dispatcher:
             await self._client.close(timeout=2)
         await self._scheduler.close()
 
-    def _tell(self, allocation: str, message: dict[str, str]) -> None:
+    def _tell(self, allocation: str, message: dict[str, object]) -> None:
         address = self._scheduler.aliases.get(allocation)
         if address is not None:
             self._scheduler.worker_send(address, message)

@@ -23,6 +23,7 @@ BACK_OFF_SECONDS = 10.0
 #: Attempts handed over per slot: one runs, one is at hand (see decision 5 on the window).
 WINDOW = 2
 
+SECONDS_PER_HOUR = 3600.0
 _CONNECTABLE = (Place.JOINED, Place.AWAY)
 
 
@@ -32,23 +33,27 @@ class Terms(Struct, frozen=True):
     allocations: int  #: at once
     slots: int  #: per allocation
     token: str  #: makes the names of this run's allocations unique
+    cores: int  #: per allocation
+    walltime_seconds: float | None = None  #: per allocation; None where nothing ends it
+    core_hours: float | None = None  #: all that the run may use; None: no limit
 
 
 def decide(machine: Machine, terms: Terms, now: float) -> list[Action]:
     """List the next actions; after they are applied, the same question gives none."""
     if machine.end is not None:
         return []
-    end = _reason_to_end(machine, now)
+    end = _reason_to_end(machine, terms, now)
     if end is not None:
         return _close(machine, end, now)
     return [
         *_discards(machine, now),
         *_issues(machine, now),
+        *_overdue(machine, now),
         *_submissions(machine, terms, now),
     ]
 
 
-def _reason_to_end(machine: Machine, now: float) -> End | None:
+def _reason_to_end(machine: Machine, terms: Terms, now: float) -> End | None:
     if machine.cancel_requested:
         return End(at=now, state=RunState.CANCELLED, why="cancelled on request")
     if machine.ledger.unsettled == 0:
@@ -60,6 +65,9 @@ def _reason_to_end(machine: Machine, now: float) -> End | None:
     if len(machine.failures_in_a_row) >= TRIES and not _any_live(machine):
         why = f"{TRIES} allocations in a row came to nothing: {machine.failures_in_a_row[-1]}"
         return End(at=now, state=RunState.STOPPED, why=why, cluster=True)
+    if not _any_live(machine) and _too_dear(machine, terms, now):
+        why = f"the limit of {terms.core_hours:g} core-hours is reached"
+        return End(at=now, state=RunState.STOPPED, why=why)
     return None
 
 
@@ -124,6 +132,15 @@ def _issues(machine: Machine, now: float) -> list[Action]:
     ]
 
 
+def _overdue(machine: Machine, now: float) -> list[Action]:
+    """Give back allocations whose worker never joined."""
+    return [
+        Cancel(at=now, allocation=a.name, why="its worker has not joined in time")
+        for a in machine.ledger.allocations.values()
+        if a.overdue and not a.cancelled and a.place is Place.PENDING
+    ]
+
+
 def _submissions(machine: Machine, terms: Terms, now: float) -> list[Action]:
     """Keep as many allocations alive as are wanted, while there is work for them."""
     allocations = machine.ledger.allocations.values()
@@ -131,9 +148,27 @@ def _submissions(machine: Machine, terms: Terms, now: float) -> list[Action]:
     asking = any(a.place is Place.INTENDED for a in allocations)
     if asking or _backing_off(machine, now):
         return []
-    if sum(a.live for a in allocations) >= _wanted(machine, terms):
+    enough = sum(a.live for a in allocations) >= _wanted(machine, terms)
+    if enough or _too_dear(machine, terms, now):
         return []
     return [Submit(at=now, allocation=f"tb{terms.token}-{len(allocations) + 1}")]
+
+
+def _too_dear(machine: Machine, terms: Terms, now: float) -> bool:
+    """Tell whether one more allocation could use more core-hours than the run may."""
+    if terms.core_hours is None:
+        return False
+    spent = sum(_seconds_at_most(a, terms, now) for a in machine.ledger.allocations.values())
+    more = terms.walltime_seconds or 0.0
+    return (spent + more) * terms.cores / SECONDS_PER_HOUR > terms.core_hours
+
+
+def _seconds_at_most(allocation: Standby, terms: Terms, now: float) -> float:
+    """Count what an allocation has used, and for one that goes on what it may still use."""
+    used = (allocation.over_at or now) - allocation.joined_at if allocation.joined_at else 0.0
+    if allocation.over_at or allocation.place is Place.REFUSED:
+        return used
+    return max(used, terms.walltime_seconds or 0.0)
 
 
 def _backing_off(machine: Machine, now: float) -> bool:

@@ -62,6 +62,13 @@ class AllocationSeen(Fact, frozen=True, tag="allocation-seen"):
     node: str = ""
 
 
+class AllocationOverdue(Fact, frozen=True, tag="allocation-overdue"):
+    """An allocation runs, and its worker has not joined in all the time it was given."""
+
+    allocation: str
+    explanation: str
+
+
 class AllocationGone(Fact, frozen=True, tag="allocation-gone"):
     """The scheduler says that an allocation has ended; what ran in it may not be dead yet."""
 
@@ -129,6 +136,7 @@ Event = (
     | AllocationSubmitted
     | AllocationRefused
     | AllocationSeen
+    | AllocationOverdue
     | AllocationGone
     | AllocationFenced
     | WorkerJoined

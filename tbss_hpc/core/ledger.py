@@ -74,6 +74,9 @@ class Standby(Struct):
     slots: int = 0
     asked_at: float = 0.0
     ever_joined: bool = False
+    joined_at: float = 0.0  #: when its worker joined first
+    over_at: float = 0.0
+    overdue: bool = False  #: it runs, and its worker never joined
     draining: bool = False
     released: bool = False
     released_at: float = 0.0
@@ -83,7 +86,8 @@ class Standby(Struct):
     def live(self) -> bool:
         """Tell whether it works or will work, as far as we know."""
         places = (Place.INTENDED, Place.PENDING, Place.JOINED, Place.AWAY)
-        return self.place in places and not (self.draining or self.released or self.cancelled)
+        leaving = self.draining or self.released or self.cancelled or self.overdue
+        return self.place in places and not leaving
 
     @property
     def over(self) -> bool:

@@ -123,6 +123,7 @@ class Machine:
             return
         allocation.place, allocation.state = Place.GONE, event.state
         allocation.reason = event.explanation
+        allocation.over_at = event.at
         if not (allocation.ever_joined or allocation.cancelled or allocation.released):
             self._count_failure(event.explanation or event.state, event.at)
 
@@ -130,9 +131,15 @@ class Machine:
         self.failures_in_a_row.append(why)
         self.last_failure_at = at
 
+    def _overdue(self, event: events.AllocationOverdue) -> None:
+        allocation = self._allocation(event.allocation)
+        allocation.overdue, allocation.reason = True, event.explanation
+        self._count_failure(event.explanation, event.at)
+
     def _fenced(self, event: events.AllocationFenced) -> None:
         allocation = self._allocation(event.allocation)
         allocation.place = Place.FENCED
+        allocation.over_at = allocation.over_at or event.at
         for standing in list(self.ledger.in_flight.values()):
             if standing.attempt in event.started:
                 self._resolve(standing, Lost(), allocation)
@@ -156,7 +163,8 @@ class Machine:
 
     def _joined(self, event: events.WorkerJoined) -> None:
         allocation = self._allocation(event.allocation)
-        allocation.place, allocation.ever_joined = Place.JOINED, True
+        allocation.place, allocation.ever_joined, allocation.overdue = Place.JOINED, True, False
+        allocation.joined_at = allocation.joined_at or event.at
         allocation.node, allocation.slots = event.node, event.slots
         self.failures_in_a_row = []
         for attempt in event.holding:
@@ -246,6 +254,7 @@ class Machine:
         events.AllocationSubmitted: _submitted,
         events.AllocationRefused: _refused,
         events.AllocationSeen: _seen,
+        events.AllocationOverdue: _overdue,
         events.AllocationGone: _gone,
         events.AllocationFenced: _fenced,
         events.WorkerJoined: _joined,

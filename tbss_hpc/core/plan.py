@@ -45,6 +45,8 @@ class Plan(Struct, frozen=True):
     shape: Shape
     retry: RetryPolicy
     timeout_seconds: float | None
+    core_hours_limit: float | None  #: all that the run may use; None: no limit
+    submissions_per_minute: int
     token: str  #: makes the names of this run's allocations unique in the queue
 
     @property

@@ -34,7 +34,8 @@ class AllocationStatus(Struct, frozen=True):
     name: str
     native_id: str
     state: str
-    reason: str
+    reason: str  #: in the scheduler's own words, or why it came to nothing
+    explanation: str  #: what the scheduler does with it, in a sentence
     node: str
     seconds_left: float | None
     slots: int

@@ -23,11 +23,12 @@ _SPELLINGS = {
     "sec": "s",
     "secs": "s",
 }
-_NUMBER = r"\d+(?:\.\d+)?"
+#: No more digits than a float keeps apart.
+_NUMBER = r"\d{1,15}(?:\.\d{1,9})?"
 _PART = re.compile(rf"({_NUMBER})\s*([a-z]+)\s*", re.ASCII)
-_DAYS_CLOCK = re.compile(r"(\d+)-(\d{1,2})(?::(\d{2}))?(?::(\d{2}))?", re.ASCII)
-_CLOCK = re.compile(r"(\d+):(\d{2}):(\d{2})", re.ASCII)
-_HALF_A_CLOCK = re.compile(r"(\d+):(\d{2})", re.ASCII)
+_DAYS_CLOCK = re.compile(r"(\d{1,9})-(\d{1,2})(?::(\d{2}))?(?::(\d{2}))?", re.ASCII)
+_CLOCK = re.compile(r"(\d{1,9}):(\d{2}):(\d{2})", re.ASCII)
+_HALF_A_CLOCK = re.compile(r"(\d{1,9}):(\d{2})", re.ASCII)
 
 _HOURS_A_DAY = 24
 _SIXTY = 60

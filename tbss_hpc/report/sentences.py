@@ -14,6 +14,8 @@ def sentence(entry: Entry, machine: Machine) -> str:  # noqa: C901, PLR0912 - a 
     match entry:
         case events.AttemptReported(report=report):
             return _ended(report, machine)
+        case events.AllocationOverdue(allocation=name, explanation=explanation):
+            return f"Allocation {name} runs, and its worker has not joined: {explanation}"
         case events.AllocationGone(allocation=name, state=state):
             return f"Allocation {name} has ended: {state}."
         case events.AllocationFenced(allocation=name, evidence=evidence):

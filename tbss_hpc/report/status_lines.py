@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from textwrap import indent
 
 from tbss_hpc.core.status import AllocationStatus, Counts, RunningStatus
 from tbss_hpc.core.units import in_words
@@ -11,8 +12,6 @@ from tbss_hpc.report.progress import bar
 
 #: More running commands than this are counted and not listed.
 MOST_RUNNING = 8
-#: Shown after what the scheduler's own words mean, where they say anything.
-_QUIET_REASONS = ("", "None")
 
 
 def count_line(counts: Counts) -> str:
@@ -36,8 +35,8 @@ def _allocation_line(allocation: AllocationStatus) -> str:
     text = f"  {allocation.name}{native}: {allocation.state}{where}, {allocation.slots} slots"
     if allocation.seconds_left is not None:
         text += f", {in_words(allocation.seconds_left)} left"
-    if allocation.reason not in _QUIET_REASONS:
-        text += f"\n      {allocation.reason.replace(chr(10), chr(10) + '      ')}"
+    if allocation.explanation:
+        text += "\n" + indent(allocation.explanation, " " * 6)
     return text
 
 

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 KILL_MARGIN_SECONDS = 60.0
 #: Of a short walltime, at most this share goes to the margin.
 KILL_MARGIN_SHARE = 0.1
+#: A scheduler's answer that differs by less is the same answer.
+TOLERANCE_SECONDS = 5.0
 
 
 class EndClock:
@@ -20,12 +22,22 @@ class EndClock:
         left = _left_by_scheduler(environ)
         if left is None:
             left = walltime_seconds
-        margin = min(KILL_MARGIN_SECONDS, KILL_MARGIN_SHARE * (left or 0.0))
-        self._deadline = None if left is None else time.monotonic() + left - margin
+        self._margin = min(KILL_MARGIN_SECONDS, KILL_MARGIN_SHARE * (left or 0.0))
+        self._end = None if left is None else time.monotonic() + left
 
     def seconds_left(self) -> float | None:
         """Give the seconds until commands are killed; None where nothing ends the allocation."""
-        return None if self._deadline is None else self._deadline - time.monotonic()
+        return None if self._end is None else self._end - self._margin - time.monotonic()
+
+    def correct(self, seconds: float) -> None:
+        """Take over what the scheduler says now: somebody may have changed the walltime.
+
+        seconds -- until the allocation's end. Schedulers tell it in whole seconds or minutes, and
+        the answer has been on its way for a while, so small differences change nothing.
+        """
+        end = time.monotonic() + seconds
+        if self._end is None or abs(end - self._end) > TOLERANCE_SECONDS:
+            self._end = end
 
 
 def _left_by_scheduler(environ: Mapping[str, str]) -> float | None:

@@ -49,6 +49,7 @@ class CommandWorker(Worker):
         super().__init__(*arguments, **keywords)
         self.stream_handlers["tbss-release"] = self._release
         self.stream_handlers["tbss-discard"] = self._discard
+        self.stream_handlers["tbss-seconds-left"] = self._seconds_left
 
     async def close(self, *arguments: Any, reason: str = "worker-close", **keywords: Any) -> Any:
         """Remember why; every way out of a connection leads through here."""
@@ -77,6 +78,9 @@ class CommandWorker(Worker):
 
     def _release(self, why: str) -> None:
         self.house.drain(why)
+
+    def _seconds_left(self, seconds: float) -> None:
+        self.house.clock.correct(seconds)
 
     def _discard(self, attempt: str) -> None:
         decoded = msgspec.json.decode(attempt, type=AttemptId)
