@@ -7,7 +7,6 @@ import sys
 import traceback
 from typing import Annotated
 
-import click
 import typer
 
 from tbss_hpc import __version__
@@ -55,12 +54,12 @@ def _run() -> int:
     except TbssHpcError as error:
         typer.echo(str(error), err=True)
         return error.exit_code
-    except click.ClickException as error:
-        error.show()
+    except typer.TyperException as error:
+        # Not click's own class: typer has its own copy of click, and no public name for this one.
+        error.show() if hasattr(error, "show") else typer.echo(error.format_message(), err=True)
         return ExitCode.USAGE
-    except (click.Abort, KeyboardInterrupt):
-        typer.echo("Interrupted; nothing was started.", err=True)
-        return ExitCode.INTERRUPTED
+    except (typer.Abort, KeyboardInterrupt):
+        result = ExitCode.INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has gone (`| head`); Python must not complain about it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -69,6 +68,8 @@ def _run() -> int:
         traceback.print_exc()
         typer.echo(f"This is a bug in tbss-hpc {__version__}; please report it.", err=True)
         return ExitCode.BUG
+    if result == ExitCode.INTERRUPTED:  # typer turns Ctrl-C into this number
+        typer.echo("Interrupted; nothing was started.", err=True)
     return result if isinstance(result, int) else ExitCode.DONE
 
 
