@@ -93,9 +93,11 @@ _LIMIT = re.compile(
     r"(?P<who>Assoc|QOS)(?P<scope>Grp|Max|Min)(?P<submit>Submit)?"
     r"(?P<what>CPU|Cpu|Memory|Mem|Node|Jobs|Job|WallDuration|Wall|GRES|License|Energy|BB|Billing"
     r"|Unknown)"
-    r"(?P<minutes>(?:Run)?Minutes)?(?P<each>Per(?:Job|Node|User|Account))?(?:Limit)?"
+    r"(?P<minutes>(?:Run)?Minutes)?(?P<each>Per(?:Job|Node|User|Account))?(?:Limit|NotSatisfied)?"
 )
 _WHOSE = {"Assoc": "your account", "QOS": "the QOS"}
+#: As one of them; what can be counted gets its plural where many are meant.
+_COUNTED = {"core", "node", "job", "GPU", "licence"}
 _WHAT = {
     **dict.fromkeys(("CPU", "Cpu"), "core"),
     **dict.fromkeys(("Memory", "Mem"), "memory"),
@@ -137,15 +139,17 @@ def _limit_in_words(word: str) -> str:
     if found is None:
         return ""
     who, what = _WHOSE[found["who"]], _WHAT[found["what"]]
+    many = f"{what}s" if what in _COUNTED else what
     if found["minutes"]:
-        what = "core-hours" if what == "core" else f"{what}-hours"
+        what = many = f"{what}-hours"
     if found["scope"] == "Min":
-        return f"it asks for less {what} than {who} wants, so it will never start"
+        fewer = "fewer" if what in _COUNTED else "less"
+        return f"it asks for {fewer} {many} than {who} wants, so it will never start"
     if found["each"] in {"PerJob", "PerNode"} or (found["scope"], what) == ("Max", "time"):
-        return f"it asks for more {what} than {who} allows, so it will never start"
-    submitted = "submitted " if found["submit"] else ""
+        return f"it asks for more {many} than {who} allows, so it will never start"
+    limit = f"limit of submitted {many}" if found["submit"] else f"{what} limit"
     each = " for one user" if found["each"] == "PerUser" else ""
-    return f"{who}'s {submitted}{what} limit{each} is reached"
+    return f"{who}'s {limit}{each} is reached"
 
 
 #: What sbatch says when it refuses, and what to edit or type next. The first that fits counts.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from math import ceil
 from typing import Any
 
@@ -28,13 +28,6 @@ class Field(Struct, frozen=True):
     is_list: bool = False  #: takes a list of texts, each read by itself
 
 
-def parse_value(field: Field, texts: Sequence[str]) -> object:
-    """Turn what was written into the value of a Site. Raises ValueError for the first fault."""
-    if field.is_list:
-        return tuple(field.read(text) for text in texts)
-    return field.read(texts[0])
-
-
 def _text(text: str) -> str:
     if not text.strip():
         raise ValueError("is empty; write something or remove the key")
@@ -48,6 +41,11 @@ def _line(text: str) -> str:
             " write `- --exclusive`"
         )
     return text.strip()
+
+
+def _shell_line(text: str) -> str:
+    """Keep what stands before the first word: it may matter to the shell."""
+    return text.rstrip() if text.strip() else _line(text)
 
 
 def _directive(text: str) -> str:
@@ -116,7 +114,7 @@ FIELDS: dict[str, Field] = {
     "memory-per-command": _MEMORY,
     "mail": _WORD,
     "directives": Field(_directive, is_list=True),
-    "setup": Field(_line, is_list=True),
+    "setup": Field(_shell_line, is_list=True),
     "wrap": _WORD,
     "environment": Field(_line, is_list=True),
     "interface": _WORD,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from tbss_hpc.core.site import SCHEDULERS
@@ -32,19 +32,24 @@ def packaged(scheduler: str) -> Path:
     )
 
 
-def places(
+def candidates(
     environ: Mapping[str, str], cwd: Path, home: Path, system: Path = SYSTEM_FOLDER
 ) -> list[Path]:
-    """List where a site file may lie, the most particular place first."""
+    """List the site files that were not named, the most particular first."""
     config = environ.get("XDG_CONFIG_HOME", "")
     # The specification of these folders: a relative one is to be ignored.
     user = Path(config) if config.startswith("/") else home / ".config"
-    return [
-        *([cwd / environ[VARIABLE]] if environ.get(VARIABLE) else []),
-        cwd / "tbss-hpc.yaml",
-        user / "tbss-hpc" / "site.yaml",
-        system / "site.yaml",
-    ]
+    usual = [cwd / "tbss-hpc.yaml", user / "tbss-hpc" / "site.yaml", system / "site.yaml"]
+    # Whoever sets the variable expects the file to be there.
+    named = [cwd / environ[VARIABLE]] if environ.get(VARIABLE) else []
+    return [*named, *(path for path in usual if _exists(path))]
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # not to be entered: reading it will say so
+        return True
 
 
 def find_site(
@@ -55,10 +60,10 @@ def find_site(
     home: Path,
 ) -> Path:
     """Say which site file counts; see `find_file`."""
-    return find_file(scheduler, named, places(environ, cwd, home)).path
+    return find_file(scheduler, named, candidates(environ, cwd, home)).path
 
 
-def find_file(scheduler: str | None, named: Path | None, looked_at: list[Path]) -> SiteFile:
+def find_file(scheduler: str | None, named: Path | None, found: list[Path]) -> SiteFile:
     """Read the site file that counts.
 
     A file that was named with --site has to fit --scheduler. One that merely was found and is for
@@ -67,14 +72,11 @@ def find_file(scheduler: str | None, named: Path | None, looked_at: list[Path]) 
     """
     if named is not None:
         return _fitting(read_site(named), scheduler)
-    for file in _existing(looked_at):
+    for path in found:
+        file = read_site(path)
         if scheduler is None or file.scheduler in {None, scheduler}:
             return file
     return read_site(packaged(scheduler or "local"))
-
-
-def _existing(looked_at: list[Path]) -> Iterator[SiteFile]:
-    return (read_site(path) for path in looked_at if path.exists())
 
 
 def _fitting(file: SiteFile, scheduler: str | None) -> SiteFile:

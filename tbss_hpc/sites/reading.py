@@ -10,7 +10,7 @@ import yaml
 from msgspec import Struct
 
 from tbss_hpc.errors import UsageError
-from tbss_hpc.sites.fields import FIELDS, parse_value
+from tbss_hpc.sites.fields import FIELDS, Field
 
 #: What PyYAML calls a value that carries no tag of its own.
 _PLAIN_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map")}
@@ -71,7 +71,7 @@ def read_texts(texts: Mapping[str, str], origin: str) -> dict[str, Value]:
     for key, text in texts.items():
         where = origin.format(key=key)
         try:
-            values[key] = Value(_read(key, [text]), where)
+            values[key] = Value(read_text(key, text), where)
         except ValueError as error:
             lines.append(f"{where}: {error}")
     if lines:
@@ -79,12 +79,21 @@ def read_texts(texts: Mapping[str, str], origin: str) -> dict[str, Value]:
     return values
 
 
-class _BadTextError(Exception):
-    """A file that is no text; holds the 1-based line."""
+def read_text(key: str, text: str) -> object:
+    """Read the value of one key. Raises ValueError, whose text says what was expected."""
+    if key not in FIELDS:
+        raise ValueError(_unknown(key))
+    field = FIELDS[key]
+    return (field.read(text),) if field.is_list else field.read(text)
 
-    def __init__(self, line: int) -> None:
-        super().__init__(line)
-        self.line = line
+
+class _BadTextError(Exception):
+    """A file that is no text; holds the first fault."""
+
+    def __init__(self, before: str | bytes, text: str) -> None:
+        super().__init__(text)
+        line = before.count("\n") if isinstance(before, str) else before.count(b"\n")
+        self.fault = _Fault(line + 1, text)
 
 
 def _decode(path: Path) -> str:
@@ -97,9 +106,15 @@ def _decode(path: Path) -> str:
             fix="name another one with --site, or mend its name or permissions",
         ) from error
     try:
-        return content.decode("utf-8-sig")
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise _BadTextError(content[: error.start].count(b"\n") + 1) from error
+        raise _BadTextError(
+            content[: error.start], "is not UTF-8 text; save the file as UTF-8"
+        ) from error
+    if strange := yaml.reader.Reader.NON_PRINTABLE.search(text):
+        what = f"holds a character that is no text (U+{ord(strange[0]):04X})"
+        raise _BadTextError(text[: strange.start()], what)
+    return text
 
 
 def _refuse(path: Path, faults: Sequence[_Fault]) -> UsageError:
@@ -114,12 +129,9 @@ def _refuse(path: Path, faults: Sequence[_Fault]) -> UsageError:
 def _syntax_fault(error: yaml.YAMLError | _BadTextError | RecursionError) -> _Fault:
     match error:
         case _BadTextError():
-            return _Fault(error.line, "is not UTF-8 text; save the file as UTF-8")
+            return error.fault
         case yaml.MarkedYAMLError() if error.problem_mark is not None:
             return _Fault(error.problem_mark.line + 1, _syntax_in_words(error))
-        case yaml.reader.ReaderError():
-            code = error.character if isinstance(error.character, int) else ord(error.character)
-            return _Fault(1, f"the file holds a character that is no text (U+{code:04X})")
         case _:
             return _Fault(1, "is not YAML that anybody could read")
 
@@ -139,69 +151,79 @@ def _syntax_in_words(error: yaml.MarkedYAMLError) -> str:
 
 def _take_in(root: yaml.Node | None, path: Path, values: dict[str, Value]) -> Iterator[_Fault]:
     """Fill in the values of a file, and give what is wrong with it."""
-    if root is None:
+    if root is None or root.value == "":  # nothing at all, or three dashes
         return
     if not isinstance(root, yaml.MappingNode):
         yield _Fault(_line(root), "expected lines of the form `key: value`")
         return
     seen: dict[str, int] = {}
     for key_node, node in root.value:
-        key, line = str(key_node.value), _line(key_node)
+        key = key_node.value if isinstance(key_node, yaml.ScalarNode) else "?"
+        line = _line(key_node)
         if key in seen:
             yield _Fault(line, f"{key}: is set again; it was set on line {seen[key]}")
-            continue
-        seen[key] = line
-        try:
-            value = _value(key, node)
-        except ValueError as error:
-            yield _Fault(line, f"{key}: {error}")
-            continue
-        if value is not None:
-            values[key] = Value(value, f"{path}:{line}")
+        elif key not in FIELDS:
+            yield _Fault(line, f"{key}: {_unknown(key)}")
+        else:
+            faults, value = _value(FIELDS[key], node)
+            yield from (_Fault(fault.line, f"{key}: {fault.text}") for fault in faults)
+            if value is not None:
+                values[key] = Value(value, f"{path}:{line}")
+        seen.setdefault(key, line)
 
 
-def _value(key: str, node: yaml.Node) -> object:
-    """Read one value; None if the key was left empty. Raises ValueError."""
-    texts = _texts(key, node)
-    return _read(key, texts) if texts else None
+def _value(field: Field, node: yaml.Node) -> tuple[list[_Fault], object]:
+    """Read what stands behind a key: what is wrong with it, or else its value, None if empty.
+
+    A key that takes a list also takes one line, or a block of lines.
+    """
+    texts: list[tuple[int, str]] = []
+    faults: list[_Fault] = []
+    for scalar in _parts(field, node):
+        match scalar:
+            case yaml.ScalarNode() if scalar.tag in _PLAIN_TAGS:
+                texts += [(_line(scalar), text) for text in _split(field, scalar, node)]
+            case yaml.ScalarNode():
+                text = f"{scalar.tag} means nothing here; write the value itself"
+                faults.append(_Fault(_line(scalar), text))
+            case _:
+                faults.append(_Fault(_line(scalar), _expected(field, inside=scalar is not node)))
+    read = [_read(field, line, text) for line, text in texts]
+    faults += [found for found in read if isinstance(found, _Fault)]
+    if faults or not texts:
+        return faults, None
+    return [], tuple(read) if field.is_list else read[0]
 
 
-def _texts(key: str, node: yaml.Node) -> list[str]:
-    """Give what was written; a key that takes a list also takes one line, or a block of lines."""
-    field = FIELDS.get(key)
-    if field is None:
-        raise ValueError(_unknown(key))
-    match node:
-        case yaml.ScalarNode() if field.is_list:
-            return [line for line in _scalar(node).splitlines() if line.strip()]
-        case yaml.ScalarNode():
-            return [text] if (text := _scalar(node)) else []
-        case yaml.SequenceNode() if field.is_list:
-            return [_scalar(entry) for entry in node.value]
-        case _ if field.is_list:
-            raise ValueError("expected a list, one entry a line, each after `- `")
-        case _:
-            raise ValueError("expected one value here, not a list or a group of keys")
+def _read(field: Field, line: int, text: str) -> object:
+    try:
+        return field.read(text)
+    except ValueError as error:
+        return _Fault(line, str(error))
 
 
-def _scalar(node: yaml.Node) -> str:
-    match node:
-        case yaml.ScalarNode() if node.tag in _PLAIN_TAGS:
-            return str(node.value)
-        case yaml.ScalarNode():
-            raise ValueError(f"{node.tag} means nothing here; write the value itself")
-        case _:
-            raise ValueError(
-                "expected plain text in each entry of the list; put one that holds"
-                ' ": " or starts with [ or { in quotation marks'
-            )
+def _parts(field: Field, node: yaml.Node) -> list[yaml.Node]:
+    return node.value if field.is_list and isinstance(node, yaml.SequenceNode) else [node]
 
 
-def _read(key: str, texts: Sequence[str]) -> object:
-    field = FIELDS.get(key)
-    if field is None:
-        raise ValueError(_unknown(key))
-    return parse_value(field, texts)
+def _split(field: Field, scalar: yaml.ScalarNode, whole: yaml.Node) -> list[str]:
+    """Give the texts in a scalar; a key left empty has none, but an empty entry of a list has."""
+    if not field.is_list:
+        return [scalar.value] if scalar.value else []
+    if scalar is whole:
+        return [line for line in scalar.value.splitlines() if line.strip()]
+    return [scalar.value]
+
+
+def _expected(field: Field, *, inside: bool) -> str:
+    if inside:
+        return (
+            "expected plain text in each entry of the list; put one that holds"
+            ' ": " or starts with [ or { in quotation marks'
+        )
+    if field.is_list:
+        return "expected a list, one entry a line, each after `- `"
+    return "expected one value here, not a list or a group of keys"
 
 
 def _unknown(key: str) -> str:

@@ -9,7 +9,7 @@ from msgspec import NODEFAULT, Struct, structs
 
 from tbss_hpc.core.site import KEYS, Problem, Site, complain, default_workers, key_of, problems
 from tbss_hpc.schedulers import slurm
-from tbss_hpc.sites.finding import find_file, places
+from tbss_hpc.sites.finding import candidates, find_file
 from tbss_hpc.sites.reading import Value, read_texts
 
 DEFAULT = "default"
@@ -42,7 +42,7 @@ def load_site(  # noqa: PLR0913 - all that a site can come from, each by its nam
         typed["scheduler"] = scheduler
     above = read_texts(typed, "--{key}")
     chosen = str(above["scheduler"].value) if "scheduler" in above else None
-    file = find_file(chosen, named, places(environ, cwd, home))
+    file = find_file(chosen, named, candidates(environ, cwd, home))
     return resolve([file.values, above])
 
 
