@@ -39,8 +39,8 @@ _CAUSES = (
     (
         r"does not answer",
         (
-            "the node cannot reach the controller: set `interface` in the site file to a network that "
-            "both are on, and `ports` to a range that the firewall lets through"
+            "the node cannot reach the controller: set `interface` in the site file to a network "
+            "that both are on, and `ports` to a range that the firewall lets through"
         ),
     ),
 )

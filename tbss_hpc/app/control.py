@@ -19,7 +19,7 @@ from tbss_hpc import __version__
 from tbss_hpc.app.conclude import conclude
 from tbss_hpc.app.spec import read_plan, read_run_site, read_work
 from tbss_hpc.core.actions import End, RunState
-from tbss_hpc.errors import ExitCode, TbssHpcError
+from tbss_hpc.errors import ExitCode, StoppedError, TbssHpcError
 from tbss_hpc.store.dask_files import keep_dask_to_itself
 from tbss_hpc.store.folder import RunFolder
 from tbss_hpc.store.journal import newest_epoch
@@ -30,12 +30,14 @@ from tbss_hpc.store.process import process_identity
 def control_here(run: RunFolder) -> End:
     """Control a run in this process until it ends.
 
-    Raises what `Controller.control` raises.
+    Raises what `Controller.control` raises, and StoppedError if this process is told to end.
     """
     scratch = Path(tempfile.mkdtemp(prefix="tbss-hpc-"))
     try:
         keep_dask_to_itself(scratch)
         end = asyncio.run(_control(run))
+    except (KeyboardInterrupt, asyncio.CancelledError) as interruption:
+        raise _told_to_end(run) from interruption
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     conclude(run, read_work(run), end)
@@ -47,8 +49,19 @@ async def _control(run: RunFolder) -> End:
     from tbss_hpc.app.controller import Controller  # noqa: PLC0415
     from tbss_hpc.cluster.batches import batch_for  # noqa: PLC0415
 
+    # As Ctrl-C does (asyncio's own doing): whoever sends SIGTERM gets an orderly end, too.
+    if (this := asyncio.current_task()) is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
     batch = batch_for(run, read_run_site(run), read_plan(run).shape)
     return await Controller(run, batch, _offer(run)).control()
+
+
+def _told_to_end(run: RunFolder) -> StoppedError:
+    return StoppedError(
+        f"The controller of run {run.name} was told to end before the run was over.",
+        why="Ctrl-C, or the signal that `kill` and batch systems send",
+        fix=f"commands that run go on, and nothing is lost: `tbss-hpc resume --run {run.name}`",
+    )
 
 
 def _offer(run: RunFolder) -> Offer:

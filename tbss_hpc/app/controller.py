@@ -107,8 +107,7 @@ class Controller:
     # -- beginning and end ----------------------------------------------------------------------
 
     async def _begin(self) -> None:
-        shape = self._plan.shape
-        await self._dispatcher.start(loopback=shape.loopback, interface=shape.interface)
+        await self._dispatcher.start(self._plan.shape)
         self._offer = structs.replace(
             self._offer, address=self._dispatcher.address, dashboard=self._dispatcher.dashboard
         )

@@ -25,7 +25,7 @@ from tbss_hpc.core.events import (
 )
 from tbss_hpc.core.machine import Machine
 from tbss_hpc.core.outcome import Succeeded
-from tbss_hpc.core.plan import START_UP_SECONDS, Plan
+from tbss_hpc.core.plan import Plan, usable_seconds
 from tbss_hpc.schedulers.dialects import dialect_of
 
 #: Of what an allocation can use of its walltime, a command's bound takes at most this share: one
@@ -123,7 +123,7 @@ class Effects:
         walltime = self._plan.shape.walltime_seconds
         if walltime is None:
             return estimate.bound_seconds
-        return min(estimate.bound_seconds, BOUND_SHARE * max(walltime - 2 * START_UP_SECONDS, 0))
+        return min(estimate.bound_seconds, BOUND_SHARE * usable_seconds(walltime))
 
     # -- allocations ----------------------------------------------------------------------------
 

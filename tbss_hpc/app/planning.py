@@ -11,9 +11,10 @@ from msgspec import Struct
 
 from tbss_hpc.app.work import Work
 from tbss_hpc.core.durations import Estimate, guessed, learned
-from tbss_hpc.core.plan import Plan, Shape, allocations_worth_asking
+from tbss_hpc.core.plan import Plan, Shape, allocations_worth_asking, usable_seconds, walltime_for
 from tbss_hpc.core.retry import RetryPolicy
 from tbss_hpc.core.site import Site, slots
+from tbss_hpc.core.units import in_words
 from tbss_hpc.errors import UsageError
 
 #: Letters of the names of allocations: short, and told apart in any font.
@@ -44,13 +45,15 @@ def make_plan(work: Work, site: Site, wishes: Wishes, seen: list[float]) -> Plan
         )
     per_allocation = slots(site)
     todo = len(work.commands) - len(work.done)
+    allocations = allocations_worth_asking(todo, per_allocation, site.workers)
+    walltime = _walltime(site, todo, allocations * per_allocation, estimate)
     return Plan(
         scheduler=site.scheduler,
         commands=len(work.commands),
         already_done=len(work.done),
         estimate=estimate,
-        allocations=allocations_worth_asking(todo, per_allocation, site.workers),
-        shape=_shape(site, per_allocation),
+        allocations=allocations,
+        shape=_shape(site, per_allocation, walltime),
         retry=RetryPolicy(command_retries=wishes.retries),
         timeout_seconds=wishes.timeout_seconds,
         core_hours_limit=site.core_hours,
@@ -66,14 +69,29 @@ def _estimate(work: Work, wishes: Wishes, seen: list[float]) -> Estimate | None:
     return learned(seen, "commands of earlier runs") or guessed(engine, None)
 
 
-def _shape(site: Site, per_allocation: int) -> Shape:
+def _walltime(site: Site, todo: int, places: int, estimate: Estimate | None) -> float | None:
+    """Size the allocations. Raises UsageError if a command does not fit into the longest one."""
+    if site.walltime is None or site.scheduler == "local":
+        return None
+    usable = usable_seconds(site.walltime)
+    if estimate is not None and estimate.seconds > usable:
+        raise UsageError(
+            "A command is too long for this queue.",
+            why=f"it takes about {in_words(estimate.seconds)} ({estimate.source}), and an "
+            f"allocation of {in_words(site.walltime)} leaves {in_words(max(usable, 0))} for it",
+            fix="set `walltime` in the site file, and the queue if need be, higher",
+        )
+    return walltime_for(todo, places, estimate, site.walltime)
+
+
+def _shape(site: Site, per_allocation: int, walltime: float | None) -> Shape:
     local = site.scheduler == "local"
     return Shape(
         slots=per_allocation,
         cores=site.cores or per_allocation * site.cores_per_command,
         cores_per_command=site.cores_per_command,
         memory_bytes=site.memory,
-        walltime_seconds=None if local else site.walltime,
+        walltime_seconds=walltime,
         wrap=tuple(shlex.split(site.wrap)) if site.wrap is not None else (),
         setup=site.setup,
         interface=site.interface,

@@ -10,11 +10,12 @@ from msgspec import Struct, structs
 
 from tbss_hpc.app.planning import Wishes, in_batch_job, make_plan, usable_cores
 from tbss_hpc.app.runs import Prepared
+from tbss_hpc.app.sites import load_here
 from tbss_hpc.app.work import Source, find_work
 from tbss_hpc.core.site import Site
 from tbss_hpc.core.units import parse_duration
 from tbss_hpc.errors import UsageError
-from tbss_hpc.sites import as_yaml, load_site
+from tbss_hpc.sites import as_yaml
 
 #: Cores to use on a machine that other people work on too.
 LOGIN_NODE_CORES = 2
@@ -44,17 +45,10 @@ def prepare(typed: Typed, environ: Mapping[str, str]) -> tuple[Prepared, list[st
         command_seconds=_duration("--command-time", typed.command_time),
     )
     work = find_work(typed.source, environ)
-    resolved = load_site(
-        scheduler=typed.scheduler,
-        named=typed.site,
-        options=typed.site_options,
-        environ=environ,
-        cwd=Path.cwd(),
-        home=Path.home(),
-    )
+    resolved = load_here(typed.scheduler, typed.site, environ, typed.site_options)
     site, notes = _with_cores(resolved.site, environ)
     plan = make_plan(work, site, wishes, [])
-    return Prepared(work, plan, as_yaml(resolved)), [*work.notes, *notes]
+    return Prepared(work, plan, site, as_yaml(resolved)), [*work.notes, *notes]
 
 
 def _with_cores(site: Site, environ: Mapping[str, str]) -> tuple[Site, list[str]]:

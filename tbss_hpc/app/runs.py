@@ -11,6 +11,7 @@ from msgspec import Struct
 from tbss_hpc.app.spec import write_spec
 from tbss_hpc.app.work import Work
 from tbss_hpc.core.plan import Plan
+from tbss_hpc.core.site import Site
 from tbss_hpc.errors import StoppedError, TbssHpcError, UsageError
 from tbss_hpc.store.folder import LATEST, RunFolder, fresh_name
 from tbss_hpc.store.offer import controller_alive, read_offer
@@ -24,6 +25,7 @@ class Prepared(Struct, frozen=True):
 
     work: Work
     plan: Plan
+    site: Site
     site_yaml: str
 
 
@@ -32,9 +34,7 @@ def create_run(prepared: Prepared, runs: Path, name: str | None) -> RunFolder:
 
     Raises UsageError for a name that cannot be used, StoppedError if another run has the study.
     """
-    _refuse_odd_name(name)
-    run = RunFolder(runs / (name or fresh_name(runs, datetime.now(UTC).astimezone())))
-    run.refuse_if_exists()
+    run = future_run(runs, name)
     claim_study(run, prepared.work)
     try:
         run.create()
@@ -42,6 +42,17 @@ def create_run(prepared: Prepared, runs: Path, name: str | None) -> RunFolder:
         release_study(run, prepared.work)
         raise
     write_spec(run, prepared.work, prepared.plan, prepared.site_yaml)
+    return run
+
+
+def future_run(runs: Path, name: str | None) -> RunFolder:
+    """Name the folder of a run that is to be made.
+
+    Raises UsageError for a name that cannot be used.
+    """
+    _refuse_odd_name(name)
+    run = RunFolder(runs / (name or fresh_name(runs, datetime.now(UTC).astimezone())))
+    run.refuse_if_exists()
     return run
 
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TypeVar
+
 import msgspec
 
 from tbss_hpc.app.work import Work
 from tbss_hpc.core.plan import Plan
 from tbss_hpc.core.site import Site
+from tbss_hpc.errors import FilesError
 from tbss_hpc.sites import load_site
 from tbss_hpc.store.atomic import replace_file
 from tbss_hpc.store.folder import RunFolder
 from tbss_hpc.tbss.pairs import log_path
+
+T = TypeVar("T")
 
 
 def write_spec(run: RunFolder, work: Work, plan: Plan, site_yaml: str) -> None:
@@ -30,12 +36,24 @@ def write_work(run: RunFolder, work: Work) -> None:
 
 def read_work(run: RunFolder) -> Work:
     """Read what a run is to do."""
-    return msgspec.json.decode(run.commands.read_bytes(), type=Work)
+    return _decode(run.commands, Work)
 
 
 def read_plan(run: RunFolder) -> Plan:
     """Read how a run is packed."""
-    return msgspec.json.decode(run.plan.read_bytes(), type=Plan)
+    return _decode(run.plan, Plan)
+
+
+def _decode(path: Path, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except (OSError, msgspec.DecodeError) as error:
+        raise FilesError(
+            f"The run in {path.parent} cannot be read.",
+            why=f"{path.name}: {error}",
+            fix="use the version of tbss-hpc that made it, or submit the work again: what is "
+            "proved in a study is not made twice",
+        ) from error
 
 
 def read_run_site(run: RunFolder) -> Site:

@@ -10,7 +10,19 @@ from typing import Annotated
 import typer
 
 from tbss_hpc import __version__
-from tbss_hpc.cli import attach, cancel, demo, logs, plan, resume, status, submit, target
+from tbss_hpc.cli import (
+    attach,
+    cancel,
+    cleanup,
+    demo,
+    logs,
+    plan,
+    resume,
+    site,
+    status,
+    submit,
+    target,
+)
 from tbss_hpc.errors import ExitCode, TbssHpcError
 
 app = typer.Typer(
@@ -23,7 +35,7 @@ app = typer.Typer(
     "\n\nNothing is lost and nothing is run twice at once; every result is proved. Try"
     " `tbss-hpc demo` first: it needs neither a cluster nor FSL.",
 )
-for module in (demo, plan, submit, attach, status, logs, cancel, resume, target):
+for module in (demo, plan, submit, attach, status, logs, cancel, resume, target, site, cleanup):
     module.register(app)
 
 

@@ -64,6 +64,21 @@ Workers = Annotated[
     str | None,
     typer.Option(metavar="N", help="Allocations (batch jobs) at once."),
 ]
+Queue = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Partition or queue, instead of the site file's."),
+]
+Account = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Who is charged, instead of the site file's.")
+]
+Cores = Annotated[str | None, typer.Option(metavar="N", help="CPU cores of one allocation.")]
+Memory = Annotated[
+    str | None, typer.Option(metavar="SIZE", help="Memory of one allocation, such as 8G.")
+]
+Walltime = Annotated[
+    str | None,
+    typer.Option(metavar="TIME", help="The longest an allocation may be, such as 12:00:00."),
+]
 CoresPerCommand = Annotated[
     str | None,
     typer.Option(metavar="N", help="CPU cores that one command uses."),

@@ -27,6 +27,11 @@ def plan(  # noqa: PLR0913, PLR0917 - one parameter an option
     scheduler: options.Scheduler = None,
     site: options.SiteFile = None,
     workers: options.Workers = None,
+    queue: options.Queue = None,
+    account: options.Account = None,
+    cores: options.Cores = None,
+    memory: options.Memory = None,
+    walltime: options.Walltime = None,
     cores_per_command: options.CoresPerCommand = None,
     command_time: options.CommandTime = None,
     json: options.Json = False,
@@ -36,7 +41,15 @@ def plan(  # noqa: PLR0913, PLR0917 - one parameter an option
         source=Source(source, engine, chdir, tuple(expect or ()), expect_file),
         scheduler=scheduler,
         site=site,
-        site_options=options.site_options(workers=workers, cores_per_command=cores_per_command),
+        site_options=options.site_options(
+            workers=workers,
+            queue=queue,
+            account=account,
+            cores=cores,
+            memory=memory,
+            walltime=walltime,
+            cores_per_command=cores_per_command,
+        ),
         command_time=command_time,
     )
     prepared, notes = prepare(typed, os.environ)

@@ -13,7 +13,8 @@ from tbss_hpc.app.control import control_here, exit_code, log_to
 from tbss_hpc.app.launch import launch
 from tbss_hpc.app.planning import in_batch_job
 from tbss_hpc.app.prepare import Typed, prepare
-from tbss_hpc.app.runs import Prepared, create_run
+from tbss_hpc.app.rehearsal import rehearse
+from tbss_hpc.app.runs import Prepared, create_run, future_run
 from tbss_hpc.app.work import Source
 from tbss_hpc.cli import options, screen
 from tbss_hpc.errors import ExitCode
@@ -35,6 +36,11 @@ def submit(  # noqa: PLR0913, PLR0917 - one parameter an option
     scheduler: options.Scheduler = None,
     site: options.SiteFile = None,
     workers: options.Workers = None,
+    queue: options.Queue = None,
+    account: options.Account = None,
+    cores: options.Cores = None,
+    memory: options.Memory = None,
+    walltime: options.Walltime = None,
     cores_per_command: options.CoresPerCommand = None,
     timeout: options.Timeout = None,
     retries: options.Retries = 2,
@@ -63,26 +69,36 @@ def submit(  # noqa: PLR0913, PLR0917 - one parameter an option
         source=Source(source, engine, chdir, tuple(expect or ()), expect_file),
         scheduler=scheduler,
         site=site,
-        site_options=options.site_options(workers=workers, cores_per_command=cores_per_command),
+        site_options=options.site_options(
+            workers=workers,
+            queue=queue,
+            account=account,
+            cores=cores,
+            memory=memory,
+            walltime=walltime,
+            cores_per_command=cores_per_command,
+        ),
         timeout=timeout,
         retries=retries,
         command_time=command_time,
     )
     prepared, notes = prepare(typed, os.environ)
-    if not _agreed(prepared, notes, yes=yes, dry_run=dry_run):
+    if dry_run:
+        screen.show_plan(prepared, notes)
+        typer.echo("\n".join(rehearse(prepared, future_run(runs.resolve(), run))))
+        return ExitCode.DONE
+    if not _agreed(prepared, notes, yes=yes):
         return ExitCode.DONE
     made = create_run(prepared, runs.resolve(), run)
     return start(made, wait=wait, foreground=foreground or in_batch_job(os.environ))
 
 
-def _agreed(prepared: Prepared, notes: list[str], *, yes: bool, dry_run: bool) -> bool:
-    """Show the plan and ask; False where there is nothing to be done, or not now."""
-    if screen.is_terminal() or dry_run:
+def _agreed(prepared: Prepared, notes: list[str], *, yes: bool) -> bool:
+    """Show the plan and ask; False where there is nothing to be done."""
+    if screen.is_terminal():
         screen.show_plan(prepared, notes)
     if prepared.plan.todo == 0:
         typer.echo("Nothing to do: every command is done and proved.")
-        return False
-    if dry_run:
         return False
     if screen.is_terminal() and not yes:
         typer.confirm("Start?", default=True, abort=True)

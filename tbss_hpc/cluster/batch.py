@@ -17,6 +17,12 @@ class Refused(Exception):  # noqa: N818 - an answer, not an error
 class Batch(Protocol):
     """Submits, cancels and watches allocations."""
 
+    def script(self, allocation: str) -> str:
+        """Give the script that would be submitted."""
+
+    def submit_command(self, allocation: str) -> list[str]:
+        """Give the command that would submit it."""
+
     async def submit(self, allocation: str) -> str:
         """Ask for an allocation; give its native id. Raises Refused."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+import socket
 import time
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +20,8 @@ from tbss_hpc.cluster.scheduler import ADOPT, MAKE, RunScheduler, Switchboard
 from tbss_hpc.core.attempt import AttemptId, Order, Report
 from tbss_hpc.core.events import AttemptReported, Event
 from tbss_hpc.core.outcome import Invalid
+from tbss_hpc.core.plan import Shape
+from tbss_hpc.errors import ClusterError
 from tbss_hpc.store.folder import RunFolder
 from tbss_hpc.worker import wire
 from tbss_hpc.worker.tasks import adopt, perform
@@ -38,17 +41,20 @@ class Dispatcher:
         self._client: Client
         self._switchboard: Switchboard
 
-    async def start(self, *, loopback: bool, interface: str | None) -> None:
-        """Listen for workers, encrypted, and open the dashboard on loopback."""
+    async def start(self, shape: Shape) -> None:
+        """Listen for workers, encrypted, and open the dashboard on loopback.
+
+        Raises ClusterError if no port of the site's range is free.
+        """
         wire.configure()
         ensure_certificate(self._run)
         security = wire.security(self._run)
         self._scheduler = await RunScheduler(
             token=secrets.token_urlsafe(24),
             on_draining=lambda name: self._post(ours.draining(time.time(), name)),
-            host="127.0.0.1" if loopback else None,
-            interface=None if loopback else interface,
-            port=0,
+            host="127.0.0.1" if shape.loopback else None,
+            interface=None if shape.loopback else shape.interface,
+            port=free_port(shape.ports),
             dashboard=True,
             dashboard_address="127.0.0.1:0",
             protocol="tls://",
@@ -127,6 +133,33 @@ class Dispatcher:
         self._switchboard.forget(future.key)
         self._post(AttemptReported(at=time.time(), report=report))
         future.release()
+
+
+def free_port(ports: tuple[int, int] | None) -> int:
+    """Find a port of a range that nobody listens on; 0, which means any, where all will do.
+
+    Raises ClusterError if there is none.
+    """
+    if ports is None:
+        return 0
+    lowest, highest = ports
+    for port in range(lowest, highest + 1):
+        with socket.socket() as candidate:
+            if _binds(candidate, port):
+                return port
+    raise ClusterError(
+        "No port is free for the controller.",
+        why=f"`ports` in the site file allows {lowest} to {highest}, and all are in use",
+        fix="allow more ports, or end what uses them",
+    )
+
+
+def _binds(candidate: socket.socket, port: int) -> bool:
+    try:
+        candidate.bind(("", port))
+    except OSError:
+        return False
+    return True
 
 
 def ours_token(token: str) -> str:

@@ -118,6 +118,10 @@ class SlurmBatch:
         """Give the script that would be submitted."""
         return str(SlurmAllocation(self._run, allocation, self._site, self._shape).job_script())
 
+    def submit_command(self, allocation: str) -> list[str]:
+        """Give the command that would submit it."""
+        return [SlurmAllocation.submit_command, str(self._run.script_of(allocation))]
+
     async def submit(self, allocation: str) -> str:
         """Submit an allocation; give its native id. Raises Refused with sbatch's own words."""
         job = SlurmAllocation(self._run, allocation, self._site, self._shape)

@@ -32,15 +32,22 @@ class LocalBatch:
         #: Our own children, to be reaped; those of an earlier controller belong to init.
         self._children: list[subprocess.Popen[bytes]] = []
 
+    def script(self, allocation: str) -> str:
+        """Give the script that starts a worker."""
+        command = shlex.join(worker_command(sys.executable, self._run, allocation))
+        return f"#!/bin/bash\nexec {command}\n"
+
+    def submit_command(self, allocation: str) -> list[str]:
+        """Give the command that runs the script."""
+        return ["bash", str(self._run.script_of(allocation))]
+
     async def submit(self, allocation: str) -> str:
         """Start a worker; its native id is its process."""
-        script = self._run.script_of(allocation)
-        command = shlex.join(worker_command(sys.executable, self._run, allocation))
-        script.write_text(f"#!/bin/bash\nexec {command}\n")
+        self._run.script_of(allocation).write_text(self.script(allocation))
         try:
             with (self._run.allocations / f"{allocation}.out").open("ab") as out:
                 child = subprocess.Popen(  # noqa: ASYNC220 - returns as soon as it has forked
-                    ["bash", str(script)],
+                    self.submit_command(allocation),
                     stdin=subprocess.DEVNULL,
                     stdout=out,
                     stderr=subprocess.STDOUT,

@@ -12,6 +12,10 @@ from tbss_hpc.core.retry import RetryPolicy
 HOUR = 3600.0
 #: Seconds between an allocation's start and its first command (measured: 2 s; file systems vary).
 START_UP_SECONDS = 60.0
+#: Commands take longer on a busy node than on the one where their time was learned.
+SPARE = 1.25
+#: Walltimes are asked for in quarters of an hour.
+WALLTIME_STEP = 900.0
 
 
 class Shape(Struct, frozen=True):
@@ -74,13 +78,39 @@ class Plan(Struct, frozen=True):
         limit = self.shape.walltime_seconds
         if limit is None or self.estimate is None or self.makespan_seconds is None:
             return min(1, self.todo)
-        usable = max(limit - START_UP_SECONDS - self.estimate.bound_seconds, 1.0)
-        return ceil(self.makespan_seconds / usable)
+        # No command is started when less than its bound is left, though it will take less.
+        usable = usable_seconds(limit) - max(
+            self.estimate.bound_seconds - self.estimate.seconds, 0.0
+        )
+        return ceil(self.makespan_seconds / max(usable, self.estimate.seconds))
 
     @property
     def submissions(self) -> int:
         """Count the batch jobs that the scheduler will see."""
         return self.allocations * self.generations
+
+
+def walltime_for(
+    todo: int, places: int, estimate: Estimate | None, longest_seconds: float
+) -> float:
+    """Size an allocation's walltime: what the work needs, at least an hour, at most the longest.
+
+    places -- commands that run at a time, over all allocations.
+
+    A short allocation that ends before its work does costs another wait in the queue; an allocation
+    that has no more work is given back, so a longer one costs nothing.
+    """
+    if estimate is None:
+        return longest_seconds
+    rounds = ceil(todo / places)
+    need = START_UP_SECONDS + rounds * estimate.seconds + estimate.bound_seconds
+    steps = ceil(need * SPARE / WALLTIME_STEP)
+    return min(longest_seconds, max(HOUR, steps * WALLTIME_STEP))
+
+
+def usable_seconds(walltime_seconds: float) -> float:
+    """Say how long a command may be that is started first thing in an allocation."""
+    return walltime_seconds - START_UP_SECONDS - min(60.0, walltime_seconds / 10)
 
 
 def allocations_worth_asking(todo: int, slots: int, wanted: int) -> int:

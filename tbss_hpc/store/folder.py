@@ -124,6 +124,11 @@ def find_run(runs: Path, name: str | None) -> RunFolder:
     return RunFolder(root)
 
 
+def all_runs(runs: Path) -> list[RunFolder]:
+    """List the runs of a place, by name."""
+    folders = sorted(path.parent for path in runs.glob("*/commands.json"))
+    return [RunFolder(folder) for folder in folders if folder.name != LATEST]
+
+
 def _known(runs: Path) -> str:
-    names = sorted(p.parent.name for p in runs.glob("*/commands.json") if p.parent.name != LATEST)
-    return ", ".join(names) or "it holds no run"
+    return ", ".join(run.name for run in all_runs(runs)) or "it holds no run"

@@ -7,6 +7,7 @@ before threads.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import sys
@@ -25,7 +26,7 @@ def main() -> int:
     """Set the watchers, then work."""
     arguments = _arguments()
     run = RunFolder(Path(arguments.run))
-    scratch = Path(tempfile.mkdtemp(prefix="tbss-hpc-"))
+    scratch = Path(tempfile.mkdtemp(prefix="tbss-hpc-", dir=_scratch_place(run)))
 
     def write_all_dead(exit_code: int) -> None:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -39,6 +40,12 @@ def main() -> int:
     from tbss_hpc.worker.program import work  # noqa: PLC0415 - after the watchers
 
     return work(run, arguments.allocation, environ, scratch)
+
+
+def _scratch_place(run: RunFolder) -> str | None:
+    """Name the folder for temporary files that the site names, variables of the node replaced."""
+    place = json.loads(run.plan.read_bytes())["shape"]["scratch"]
+    return None if place is None else os.path.expandvars(place)
 
 
 def _arguments() -> argparse.Namespace:

@@ -152,6 +152,8 @@ class Connection:
 
     def _new_worker(self, offer: Offer) -> CommandWorker:
         host = {"host": "127.0.0.1"} if self._shape.loopback else {}
+        if self._shape.ports is not None:
+            host["port"] = "{}:{}".format(*self._shape.ports)
         return CommandWorker(
             self._house,
             offer.address,
