@@ -449,7 +449,7 @@ def test_nothing_to_cancel_needs_no_call() -> None:
         ("QOSGrpNodeLimit", "the QOS's node limit is reached"),
         (
             "QOSMaxSubmitJobPerUserLimit",
-            "the QOS's limit of submitted jobs for one user is reached",
+            "limit of submitted jobs for one user",
         ),
         ("QOSMaxCpuPerJobLimit", "it asks for more cores than the QOS allows"),
         ("QOSMaxWallDurationPerJobLimit", "it asks for more time than the QOS allows"),
