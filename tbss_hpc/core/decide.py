@@ -10,7 +10,7 @@ from tbss_hpc.core.actions import Action, Cancel, Discard, End, Issue, Release, 
 from tbss_hpc.core.attempt import AttemptId
 from tbss_hpc.core.ledger import Place, Standby, Verdict
 from tbss_hpc.core.machine import Machine
-from tbss_hpc.core.outcome import in_words
+from tbss_hpc.core.outcome import Invalid, Outcome, in_words
 
 #: When so many commands failed alike before any succeeded, the rest would fail the same way.
 ALIKE = 10
@@ -18,6 +18,9 @@ ALIKE = 10
 TRIES = 3
 #: Seconds that a released worker gets to leave by itself before its allocation is cancelled.
 GRACE_SECONDS = 60.0
+#: Seconds after which an allocation that is still there is cancelled again: the scheduler may not
+#: have answered, or the controller that was to ask it may have died.
+CANCEL_AGAIN_SECONDS = 60.0
 #: Seconds to wait after the first refusal or failed start; doubled with each one more.
 BACK_OFF_SECONDS = 10.0
 #: Attempts handed over per slot: one runs, one is at hand (see decision 5 on the window).
@@ -54,18 +57,19 @@ def decide(machine: Machine, terms: Terms, now: float) -> list[Action]:
 
 
 def _reason_to_end(machine: Machine, terms: Terms, now: float) -> End | None:
-    if machine.cancel_requested:
-        return End(at=now, state=RunState.CANCELLED, why="cancelled on request")
     if machine.ledger.unsettled == 0:
         return _finished(machine, now)
+    if machine.cancel_requested:
+        return End(at=now, state=RunState.CANCELLED, why="cancelled on request")
     if _all_alike(machine):
-        words = in_words(machine.given_up[0])
-        why = f"the first {ALIKE} commands to be tried all {words}"
+        why = f"the first {ALIKE} commands to be tried all {_common_words(machine)}"
         return End(at=now, state=RunState.STOPPED, why=why)
-    if len(machine.failures_in_a_row) >= TRIES and not _any_live(machine):
+    if _any_working(machine):
+        return None
+    if len(machine.failures_in_a_row) >= TRIES:
         why = f"{TRIES} allocations in a row came to nothing: {machine.failures_in_a_row[-1]}"
         return End(at=now, state=RunState.STOPPED, why=why, cluster=True)
-    if not _any_live(machine) and _too_dear(machine, terms, now):
+    if _too_dear(machine, terms, now):
         why = f"the limit of {terms.core_hours:g} core-hours is reached"
         return End(at=now, state=RunState.STOPPED, why=why)
     return None
@@ -80,11 +84,25 @@ def _finished(machine: Machine, now: float) -> End:
 
 def _all_alike(machine: Machine) -> bool:
     outcomes = machine.given_up
-    return machine.successes == 0 and len(outcomes) >= ALIKE and len(set(outcomes)) == 1
+    kinds = {_without_details(outcome) for outcome in outcomes}
+    return machine.successes == 0 and len(outcomes) >= ALIKE and len(kinds) == 1
 
 
-def _any_live(machine: Machine) -> bool:
-    return any(a.live for a in machine.ledger.allocations.values())
+def _without_details(outcome: Outcome) -> Outcome:
+    """Leave out what differs from command to command, such as the name of an output."""
+    return Invalid("") if isinstance(outcome, Invalid) else outcome
+
+
+def _common_words(machine: Machine) -> str:
+    first = machine.given_up[0]
+    if len(set(machine.given_up)) == 1:
+        return in_words(first)
+    return f"failed alike; the first of them {in_words(first)}"
+
+
+def _any_working(machine: Machine) -> bool:
+    """Tell whether an allocation works or will work, if only to finish what it has."""
+    return any(a.live or a.place in _CONNECTABLE for a in machine.ledger.allocations.values())
 
 
 def _close(machine: Machine, end: End, now: float) -> list[Action]:
@@ -99,13 +117,17 @@ def _close(machine: Machine, end: End, now: float) -> list[Action]:
 
 def _give_back(allocation: Standby, end: End, now: float, *, gentle: bool) -> list[Action]:
     why = f"the run is {end.state.value}"
-    if allocation.place not in (Place.PENDING, *_CONNECTABLE) or allocation.cancelled:
+    if allocation.place not in (Place.PENDING, *_CONNECTABLE) or not _may_cancel(allocation, now):
         return []
     if gentle and allocation.released and now < allocation.released_at + GRACE_SECONDS:
         return []
     if gentle and allocation.place is Place.JOINED and not allocation.released:
         return [Release(at=now, allocation=allocation.name, why=why)]
     return [Cancel(at=now, allocation=allocation.name, why=why)]
+
+
+def _may_cancel(allocation: Standby, now: float) -> bool:
+    return not allocation.cancelled or now >= allocation.cancelled_at + CANCEL_AGAIN_SECONDS
 
 
 def _cannot_run(allocation: Standby, machine: Machine) -> bool:
@@ -123,9 +145,14 @@ def _discards(machine: Machine, now: float) -> list[Action]:
 def _issues(machine: Machine, now: float) -> list[Action]:
     """Keep two attempts per slot handed over, so that no slot waits for us."""
     ledger = machine.ledger
-    slots = sum(a.slots for a in ledger.allocations.values() if a.place is Place.JOINED and a.live)
+    joined = [a for a in ledger.allocations.values() if a.place is Place.JOINED]
+    slots = sum(a.slots for a in joined if a.live)
+    if slots == 0:
+        return []
+    # One that drains may have every slot in use for a long time yet, and takes nothing more.
+    leaving = sum(a.slots for a in joined if not a.live)
     in_doubt = sum(bool(s.doubt) for s in ledger.in_flight.values())
-    room = WINDOW * slots - (len(ledger.in_flight) - in_doubt)
+    room = WINDOW * slots + leaving - (len(ledger.in_flight) - in_doubt)
     return [
         Issue(at=now, attempt=AttemptId(s.command.id, s.issued + 1))
         for s in ledger.next_waiting(max(0, room))
@@ -137,7 +164,7 @@ def _overdue(machine: Machine, now: float) -> list[Action]:
     return [
         Cancel(at=now, allocation=a.name, why="its worker has not joined in time")
         for a in machine.ledger.allocations.values()
-        if a.overdue and not a.cancelled and a.place is Place.PENDING
+        if a.overdue and a.place is Place.PENDING and _may_cancel(a, now)
     ]
 
 
@@ -151,7 +178,10 @@ def _submissions(machine: Machine, terms: Terms, now: float) -> list[Action]:
     enough = sum(a.live for a in allocations) >= _wanted(machine, terms)
     if enough or _too_dear(machine, terms, now):
         return []
-    return [Submit(at=now, allocation=f"tb{terms.token}-{len(allocations) + 1}")]
+    # With the epoch, so that a controller which was stopped and wakes up cannot use a name that
+    # the next one has used, too.
+    name = f"tb{terms.token}-{machine.epoch}-{len(allocations) + 1}"
+    return [Submit(at=now, allocation=name)]
 
 
 def _too_dear(machine: Machine, terms: Terms, now: float) -> bool:

@@ -30,7 +30,7 @@ class Standing(Struct):
     held_by: str | None = None  #: the allocation that is known to run it
     doubt: frozenset[str] = frozenset()  #: allocations that may be running it
     reports: list[Report] = field(default_factory=list)
-    budget_from: int = 0  #: reports before this one are forgiven (`resume --failed`)
+    charged: list[Outcome] = field(default_factory=list)  #: what counts against the retry budgets
     proofs: tuple[Fingerprint, ...] = ()
     found: bool = False  #: done before this run started
 
@@ -38,11 +38,6 @@ class Standing(Struct):
     def attempt(self) -> AttemptId:
         """Name the newest attempt."""
         return AttemptId(self.command.id, self.issued)
-
-    @property
-    def outcomes(self) -> tuple[Outcome, ...]:
-        """List the outcomes that count against the retry budgets, oldest first."""
-        return tuple(report.outcome for report in self.reports[self.budget_from :])
 
     @property
     def attempts_made(self) -> int:
@@ -74,6 +69,7 @@ class Standby(Struct):
     slots: int = 0
     asked_at: float = 0.0
     ever_joined: bool = False
+    worked: bool = False  #: it has started at least one attempt
     joined_at: float = 0.0  #: when its worker joined first
     over_at: float = 0.0
     overdue: bool = False  #: it runs, and its worker never joined
@@ -81,6 +77,7 @@ class Standby(Struct):
     released: bool = False
     released_at: float = 0.0
     cancelled: bool = False
+    cancelled_at: float = 0.0  #: the last time; a scheduler may have to be asked again
 
     @property
     def live(self) -> bool:

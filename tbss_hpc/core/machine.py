@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 from tbss_hpc.core import actions, events
-from tbss_hpc.core.actions import End, Entry
+from tbss_hpc.core.actions import End, Entry, RunState
 from tbss_hpc.core.attempt import AttemptId, Report
 from tbss_hpc.core.command import Command
 from tbss_hpc.core.ledger import Ledger, Place, Standby, Standing, Verdict
-from tbss_hpc.core.outcome import Lost, NotStarted, Outcome, Succeeded
+from tbss_hpc.core.outcome import Fault, Lost, NotStarted, Outcome, Succeeded, fault
 from tbss_hpc.core.retry import RetryPolicy
 
 
@@ -30,7 +30,7 @@ class Machine:
         self.first_at: float | None = None  #: when the first controller started
         self.cancel_requested = False
         self.end: End | None = None
-        #: Refusals and failed starts since the last worker joined.
+        #: Refusals and allocations that came to nothing, since the last one that did not.
         self.failures_in_a_row: list[str] = []
         self.last_failure_at = 0.0
         #: How commands failed for good, and how many succeeded, since this controller started.
@@ -47,18 +47,21 @@ class Machine:
     def settled_already(self, report: Report) -> bool:
         """Tell whether a report says nothing new (it came by message and by record)."""
         standing = self.ledger.standings.get(report.attempt.command)
-        if standing is None:
+        if standing is None or standing.attempt != report.attempt:
             return True
-        return standing.attempt != report.attempt or not self.ledger.is_in_flight(standing)
+        return not (self.ledger.is_in_flight(standing) or _thought_lost(standing))
 
     # -- the controller and the user ------------------------------------------------------------
 
     def _controller_started(self, event: events.ControllerStarted) -> None:
         self.epoch = event.epoch
         self.first_at = self.first_at or event.at
-        self.end, self.cancel_requested = None, False
+        # What was asked of a controller that died before it was done is still asked.
+        self.cancel_requested = self.cancel_requested and self.end is None
+        self.end = None
         self.failures_in_a_row, self.given_up, self.successes = [], [], 0
-        suspects = frozenset(event.opened)
+        joined = (a.name for a in self.ledger.allocations.values() if a.ever_joined)
+        suspects = frozenset([*event.opened, *joined])
         for standing in list(self.ledger.in_flight.values()):
             held = frozenset([standing.held_by]) if standing.held_by else suspects
             self._doubt(standing, standing.doubt or held)
@@ -76,22 +79,24 @@ class Machine:
 
     def _undone(self, event: events.Undone) -> None:
         standing = self.ledger.standings[event.command]
-        standing.proofs, standing.found = (), False
-        standing.budget_from = len(standing.reports)
-        self.ledger.wait_again(standing)
+        if standing.verdict is Verdict.DONE:
+            standing.proofs, standing.found = (), False
+            standing.charged.clear()
+            self.ledger.wait_again(standing)
 
     def _cancel_requested(self, _event: events.CancelRequested) -> None:
         self.cancel_requested = True
 
     def _retry_requested(self, _event: events.RetryRequested) -> None:
+        self.given_up = []
         for standing in self.ledger.standings.values():
             if standing.verdict is Verdict.FAILED:
-                standing.budget_from = len(standing.reports)
+                standing.charged.clear()
                 self.ledger.wait_again(standing)
 
     def _end(self, action: actions.End) -> None:
         self.end = action
-        if self.cancel_requested:
+        if action.state is RunState.CANCELLED:
             for standing in self.ledger.standings.values():
                 if standing.verdict is None:
                     self.ledger.settle(standing, Verdict.CANCELLED)
@@ -124,8 +129,14 @@ class Machine:
         allocation.place, allocation.state = Place.GONE, event.state
         allocation.reason = event.explanation
         allocation.over_at = event.at
-        if not (allocation.ever_joined or allocation.cancelled or allocation.released):
+        self._count_end(allocation)
+        if not (allocation.ever_joined or _given_back(allocation)):
             self._count_failure(event.explanation or event.state, event.at)
+
+    def _count_end(self, allocation: Standby) -> None:
+        """Ask for allocations anew when one ends that did something: its place is free."""
+        if allocation.worked:
+            self.failures_in_a_row = []
 
     def _count_failure(self, why: str, at: float) -> None:
         self.failures_in_a_row.append(why)
@@ -138,13 +149,19 @@ class Machine:
 
     def _fenced(self, event: events.AllocationFenced) -> None:
         allocation = self._allocation(event.allocation)
+        if allocation.over:
+            return
         allocation.place = Place.FENCED
         allocation.over_at = allocation.over_at or event.at
+        allocation.worked = allocation.worked or bool(event.started)
+        self._count_end(allocation)
+        if allocation.ever_joined and not (allocation.worked or _given_back(allocation)):
+            self._count_failure("its worker joined, and ended before it started anything", event.at)
         for standing in list(self.ledger.in_flight.values()):
             if standing.attempt in event.started:
                 self._resolve(standing, Lost(), allocation)
-            elif allocation.name in standing.doubt:
-                self._clear_of_doubt(standing, allocation)
+            else:
+                self._is_not_with(standing, allocation)
         for attempt in [a for a, name in self.unwelcome.items() if name == allocation.name]:
             del self.unwelcome[attempt]
 
@@ -153,7 +170,8 @@ class Machine:
         allocation.released, allocation.released_at = True, action.at
 
     def _cancel(self, action: actions.Cancel) -> None:
-        self._allocation(action.allocation).cancelled = True
+        allocation = self._allocation(action.allocation)
+        allocation.cancelled, allocation.cancelled_at = True, action.at
 
     def _allocation(self, name: str) -> Standby:
         """Find an allocation; one that no entry named before is one that lost its journal."""
@@ -164,22 +182,31 @@ class Machine:
     def _joined(self, event: events.WorkerJoined) -> None:
         allocation = self._allocation(event.allocation)
         allocation.place, allocation.ever_joined, allocation.overdue = Place.JOINED, True, False
-        allocation.joined_at = allocation.joined_at or event.at
+        allocation.joined_at, allocation.over_at = allocation.joined_at or event.at, 0.0
         allocation.node, allocation.slots = event.node, event.slots
-        self.failures_in_a_row = []
         for attempt in event.holding:
             self._held(attempt, allocation)
         for standing in list(self.ledger.in_flight.values()):
-            if allocation.name in standing.doubt:
-                self._clear_of_doubt(standing, allocation)
+            if standing.attempt not in event.holding:
+                self._is_not_with(standing, allocation)
 
     def _held(self, attempt: AttemptId, allocation: Standby) -> None:
         standing = self.ledger.standings.get(attempt.command)
-        current = standing is not None and standing.attempt == attempt
-        if standing is not None and current and self.ledger.is_in_flight(standing):
+        if standing is None or _has_ended(standing, attempt):
+            return  # it ended after the worker said that it ran
+        if standing.attempt == attempt and _thought_lost(standing):
+            self._find_again(standing)
+        if standing.attempt == attempt and self.ledger.is_in_flight(standing):
             standing.held_by, standing.doubt = allocation.name, frozenset()
         else:
             self.unwelcome[attempt] = allocation.name
+
+    def _find_again(self, standing: Standing) -> None:
+        """Take back that the newest attempt was lost: its worker was fenced too early."""
+        lost = standing.reports.pop()
+        if standing.charged[-1:] == [lost.outcome]:
+            standing.charged.pop()
+        self.ledger.issue(standing, standing.issued)
 
     def _draining(self, event: events.WorkerDraining) -> None:
         self._allocation(event.allocation).draining = True
@@ -206,10 +233,21 @@ class Machine:
             self._doubt(standing, frozenset([event.allocation]))
 
     def _reported(self, event: events.AttemptReported) -> None:
-        self.unwelcome.pop(event.report.attempt, None)
-        if not self.settled_already(event.report):
-            standing = self.ledger.standings[event.report.attempt.command]
-            self._settle(standing, event.report)
+        report = event.report
+        if self.settled_already(report):
+            return
+        standing = self.ledger.standings[report.attempt.command]
+        if _thought_lost(standing):
+            self._find_again(standing)
+        self._note_work(report)
+        self._settle(standing, report)
+
+    def _note_work(self, report: Report) -> None:
+        allocation = self.ledger.allocations.get(report.allocation)
+        if allocation is not None and not isinstance(report.outcome, NotStarted):
+            if not allocation.worked:
+                self.failures_in_a_row = []
+            allocation.worked = True
 
     def _discard(self, action: actions.Discard) -> None:
         self.unwelcome.pop(action.attempt, None)
@@ -221,9 +259,11 @@ class Machine:
         if not possible:
             self._settle_unheard(standing, suspects)
 
-    def _clear_of_doubt(self, standing: Standing, allocation: Standby) -> None:
-        """Strike an allocation that does not hold the attempt off the list of suspects."""
-        standing.doubt -= {allocation.name}
+    def _is_not_with(self, standing: Standing, allocation: Standby) -> None:
+        """Strike an allocation that does not hold an attempt off the list of suspects."""
+        if allocation.name not in standing.doubt and standing.held_by != allocation.name:
+            return
+        standing.doubt, standing.held_by = standing.doubt - {allocation.name}, None
         if not standing.doubt:
             self._resolve(standing, NotStarted(), allocation)
 
@@ -241,11 +281,20 @@ class Machine:
             standing.proofs = report.proofs
             self.successes += 1
             self.ledger.settle(standing, Verdict.DONE)
-        elif self.policy.allows(standing.outcomes):
+            return
+        if not self._by_our_own_hand(report):
+            standing.charged.append(report.outcome)
+        if self.policy.allows(tuple(standing.charged)):
             self.ledger.wait_again(standing)
         else:
             self.given_up.append(report.outcome)
             self.ledger.settle(standing, Verdict.FAILED)
+
+    def _by_our_own_hand(self, report: Report) -> bool:
+        """Tell whether an attempt came to nothing because we cancelled its allocation."""
+        allocation = self.ledger.allocations.get(report.allocation)
+        cancelled = allocation is not None and allocation.cancelled
+        return cancelled and fault(report.outcome) is Fault.INFRASTRUCTURE
 
     _handlers: ClassVar[dict[type, Callable[[Machine, Any], None]]] = {
         events.ControllerStarted: _controller_started,
@@ -271,6 +320,24 @@ class Machine:
         actions.Discard: _discard,
         actions.End: _end,
     }
+
+
+def _thought_lost(standing: Standing) -> bool:
+    """Tell whether the newest attempt counts as lost, and nothing was tried since."""
+    last = standing.reports[-1] if standing.reports else None
+    lost = last is not None and last.attempt == standing.attempt and last.outcome == Lost()
+    return lost and standing.verdict is None
+
+
+def _has_ended(standing: Standing, attempt: AttemptId) -> bool:
+    """Tell whether a worker has said how an attempt ended."""
+    unheard = (Lost(), NotStarted())
+    return any(r.attempt == attempt and r.outcome not in unheard for r in standing.reports)
+
+
+def _given_back(allocation: Standby) -> bool:
+    """Tell whether an allocation was to end, so that it is no failure if it does."""
+    return allocation.cancelled or allocation.released or allocation.draining or allocation.overdue
 
 
 def replay(commands: Iterable[Command], policy: RetryPolicy, entries: Iterable[Entry]) -> Machine:
