@@ -75,7 +75,11 @@ def read_texts(texts: Mapping[str, str], origin: str) -> dict[str, Value]:
         except ValueError as error:
             lines.append(f"{where}: {error}")
     if lines:
-        raise UsageError("An option cannot be used as it is.", why="\n".join(lines))
+        raise UsageError(
+            "An option cannot be used as it is.",
+            why="\n".join(lines),
+            fix="type it again; configs/README.md explains every key",
+        )
     return values
 
 
