@@ -29,11 +29,14 @@ def cancel_run(run: RunFolder) -> str:
         status = observer.look()
         if status.state == RunState.INTERRUPTED.value:
             launch(run)
+    give_up = time.monotonic() + PATIENCE_SECONDS
+    while observer.closing() and time.monotonic() < give_up:
+        time.sleep(LOOK_SECONDS)
     counts = status.counts
-    return (
-        f"Run {run.name} is {status.state}: {counts.done} of {counts.total} were done and stay so; "
-        f"`tbss-hpc resume --run {run.name}` would go on."
-    )
+    text = f"Run {run.name} is {status.state}: {counts.done} of {counts.total} are done"
+    if not counts.cancelled:
+        return f"{text}."
+    return f"{text} and stay so; `tbss-hpc resume --run {run.typed}` would go on."
 
 
 def _make_sure_of_a_controller(run: RunFolder, observer: Observer) -> None:

@@ -60,7 +60,7 @@ def _told_to_end(run: RunFolder) -> StoppedError:
     return StoppedError(
         f"The controller of run {run.name} was told to end before the run was over.",
         why="Ctrl-C, or the signal that `kill` and batch systems send",
-        fix=f"commands that run go on, and nothing is lost: `tbss-hpc resume --run {run.name}`",
+        fix=f"commands that run go on, and nothing is lost: `tbss-hpc resume --run {run.typed}`",
     )
 
 

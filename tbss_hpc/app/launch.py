@@ -41,5 +41,5 @@ def launch(run: RunFolder) -> None:
     raise StoppedError(
         "The controller did not start.",
         why="\n".join(words) or "it said nothing",
-        fix=f"see {run.controller_log}, then `tbss-hpc resume --run {run.name}`",
+        fix=f"see {run.controller_log}, then `tbss-hpc resume --run {run.typed}`",
     )

@@ -68,6 +68,14 @@ class Observer:
             paths=self._paths(),
         )
 
+    def closing(self) -> bool:
+        """Tell whether a controller is still at work, though the run may have ended."""
+        offer = read_offer(self.run)
+        if offer is None:
+            return False
+        alive = controller_alive(offer)
+        return not offer.over if alive is None else alive
+
     def _look_at_records(self) -> None:
         for allocation in self.machine.ledger.allocations.values():
             if allocation.name not in self._evidence:

@@ -110,5 +110,5 @@ def refuse_if_controlled(run: RunFolder) -> None:
         raise StoppedError(
             f"Run {run.name} is being controlled already.",
             why=f"process {offer.pid} on {offer.host}, epoch {offer.epoch}",
-            fix=f"watch it with `tbss-hpc attach --run {run.name}`",
+            fix=f"watch it with `tbss-hpc attach --run {run.typed}`",
         )

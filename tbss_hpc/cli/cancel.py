@@ -23,5 +23,8 @@ def cancel(run: options.Run = None, runs: options.Runs = Path(RUNS)) -> int:
     Works also when the controller is gone. Returns when no allocation is left.
     """
     found = find_run(runs.resolve(), run)
-    typer.echo(cancel_run(found))
+    try:
+        typer.echo(cancel_run(found))
+    except KeyboardInterrupt:
+        typer.echo(f"Run {found.name} was asked to end, and ends without you.")
     return ExitCode.DONE

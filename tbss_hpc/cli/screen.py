@@ -25,6 +25,8 @@ from tbss_hpc.store.folder import RunFolder
 LOOK_SECONDS = 0.5
 #: Seconds between lines where nobody sees a picture that moves.
 LINE_SECONDS = 30.0
+#: Seconds that a controller gets, once a run has ended, to write its last files.
+CLOSING_SECONDS = 60.0
 #: A run that has ended, or whose controller has, changes no more.
 GOING_ON = (RunState.PLANNED.value, RunState.RUNNING.value, RunState.PAUSED.value)
 
@@ -47,11 +49,24 @@ def follow(run: RunFolder) -> ExitCode:
     observer = Observer(run)
     try:
         status = _follow_live(observer) if is_terminal() else _follow_in_lines(observer)
+        _wait_for_last_files(observer)
     except KeyboardInterrupt:
-        typer.echo(f"\nRun {run.name} goes on without you. Come back with:")
-        typer.echo(f"  tbss-hpc attach --run {run.name}")
-        return ExitCode.DONE
+        return look_away(run)
     return show_end(observer, status)
+
+
+def look_away(run: RunFolder) -> ExitCode:
+    """Say that a run goes on, and how to see it again."""
+    typer.echo(f"\nRun {run.name} goes on without you. Come back with:")
+    typer.echo(f"  tbss-hpc attach --run {run.typed}")
+    return ExitCode.DONE
+
+
+def _wait_for_last_files(observer: Observer) -> None:
+    """Wait until tables and scores are as the end of the run left them."""
+    give_up = time.monotonic() + CLOSING_SECONDS
+    while observer.closing() and time.monotonic() < give_up:
+        time.sleep(LOOK_SECONDS)
 
 
 def _follow_live(observer: Observer) -> Status:
@@ -107,7 +122,10 @@ def show_end(observer: Observer, status: Status) -> ExitCode:
         typer.echo(f"  {title:<10} {status.paths[key]}")
     if status.counts.failed or status.counts.cancelled:
         typer.echo(f"  to do      {status.paths['failed']}")
-        typer.echo("  next       tbss-hpc logs --failed, then tbss-hpc resume --failed")
+        name = f"--run {observer.run.typed}"
+        typer.echo(
+            f"  next       tbss-hpc logs --failed {name}, then tbss-hpc resume --failed {name}"
+        )
     end = observer.machine.end
     if end is None:
         return ExitCode.STOPPED

@@ -111,7 +111,10 @@ def start(run: RunFolder, *, wait: bool, foreground: bool) -> int:
         typer.echo(run.name)
         log_to(sys.stdout)
         return exit_code(control_here(run))
-    launch(run)
+    try:
+        launch(run)
+    except KeyboardInterrupt:  # the controller is on its way, and does not hear of it
+        return screen.look_away(run)
     if screen.is_terminal():
         return screen.follow(run)
     typer.echo(run.name)

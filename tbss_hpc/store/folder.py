@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -39,6 +40,12 @@ class RunFolder:
         self.key = self.tls / "run.key"
         self.scores = root / "scores.json"
         self.score_picture = root / "scores.svg"
+
+    @property
+    def typed(self) -> str:
+        """What to type after --run in the folder where this program was started."""
+        usual = self.root.parent == runs_folder(Path.cwd())
+        return self.name if usual else shlex.quote(str(self.root))
 
     def records_of(self, allocation: str) -> Path:
         """Name the file of records of an allocation."""
