@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from tbss_hpc.cluster.batch import Refused, worker_command
 from tbss_hpc.core.plan import Shape
 from tbss_hpc.core.site import Site
-from tbss_hpc.core.units import format_walltime
+from tbss_hpc.core.units import format_memory, format_walltime
 from tbss_hpc.schedulers import slurm
 from tbss_hpc.schedulers.answers import DontKnow, Gone, Seen
 from tbss_hpc.schedulers.reply import Reply
@@ -71,6 +71,8 @@ class SlurmAllocation(SLURMJob):
             cores=shape.cores,
             processes=1,
             memory=str(shape.memory_bytes),
+            # dask-jobqueue would round up to whole GiB.
+            job_mem=format_memory(shape.memory_bytes or 0),
             walltime=format_walltime(walltime),
             log_directory=shlex.quote(str(run.allocations)),
             job_extra_directives=slurm.submission_options(site, walltime),
@@ -141,7 +143,8 @@ class SlurmBatch:
         """Ask the queue once for all."""
         names = list(allocations)
         environment = slurm.query_environment(os.environ)
-        return slurm.read_queue(await ask(slurm.queue_query(names), environment), names)
+        question = slurm.queue_query(names, os.environ.get("SLURM_CLUSTERS", ""))
+        return slurm.read_queue(await ask(question, environment), names)
 
     def sweep(self, _allocation: str) -> bool:
         """Do nothing: its processes are on another host."""
