@@ -83,9 +83,9 @@ def _finished(machine: Machine, now: float) -> End:
 
 
 def _all_alike(machine: Machine) -> bool:
-    outcomes = machine.given_up
-    kinds = {_without_details(outcome) for outcome in outcomes}
-    return machine.successes == 0 and len(outcomes) >= ALIKE and len(kinds) == 1
+    if machine.successes or len(machine.given_up) < ALIKE:
+        return False
+    return len({_without_details(outcome) for outcome in machine.given_up[:ALIKE]}) == 1
 
 
 def _without_details(outcome: Outcome) -> Outcome:
