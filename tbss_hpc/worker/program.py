@@ -36,6 +36,8 @@ def work(run: RunFolder, allocation: str, environ: Mapping[str, str], scratch: P
     shape = msgspec.json.decode(run.plan.read_bytes(), type=Plan).shape
     clock = EndClock(shape.walltime_seconds, environ)
     environment = command_environment(environ, allocation, shape.setup, shape.cores_per_command)
+    if shape.scratch is not None:
+        environment["TMPDIR"] = str(_temporary_folder(scratch))
     opened = Opened(
         time.time(), allocation, node_name(environ), os.getpid(), shape.slots, __version__
     )
@@ -46,6 +48,13 @@ def work(run: RunFolder, allocation: str, environ: Mapping[str, str], scratch: P
         print(f"The worker leaves: {why}.", flush=True)
         house.close(why)
     return 0
+
+
+def _temporary_folder(scratch: Path) -> Path:
+    """Make a folder for the commands' temporary files; it goes with the allocation."""
+    folder = scratch / "tmp"
+    folder.mkdir()
+    return folder
 
 
 async def _serve(house: House, run: RunFolder, shape: Shape, scratch: Path) -> str:
