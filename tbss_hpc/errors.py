@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from enum import IntEnum
 
 
@@ -71,3 +72,26 @@ class FilesError(TbssHpcError):
     """The file system refused: no space, no permission, no such folder."""
 
     exit_code = ExitCode.FILES
+
+
+#: What a file system may say at any moment, to a program without a mistake.
+_FILE_SYSTEM_SAYS = {
+    errno.EACCES: "look at the permissions of the folder, or work in one of your own",
+    errno.EPERM: "look at the permissions of the folder, or work in one of your own",
+    errno.EROFS: "work in a folder that can be written",
+    errno.ENOSPC: "make room, and try again",
+    errno.EDQUOT: "make room within your quota, and try again",
+    errno.EFBIG: "look at `ulimit -f`, and try again",
+    errno.ENAMETOOLONG: "choose shorter names",
+    errno.EIO: "ask those who look after the file system, and try again",
+    errno.ESTALE: "try again: the file server has forgotten the folder",
+}
+
+
+def refused_by_file_system(error: OSError) -> FilesError | None:
+    """Turn what a file system refused into a complaint; None if it looks like our own mistake."""
+    fix = _FILE_SYSTEM_SAYS.get(error.errno or 0)
+    if fix is None:
+        return None
+    why = f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
+    return FilesError("A file could not be written or read.", why=why, fix=fix)

@@ -29,6 +29,8 @@ def conclude(run: RunFolder, work: Work, end: End) -> None:
         write_scores(run, work.study, [command.name for command in work.commands])
     except TbssHpcError as error:
         log.warning("%s", error)
+    except OSError as error:
+        log.warning("The scores cannot be written (`tbss-hpc target` shows them): %s", error)
 
 
 def write_scores(run: RunFolder, study: Study, proved: list[str]) -> Scores:

@@ -19,7 +19,7 @@ from tbss_hpc import __version__
 from tbss_hpc.app.conclude import conclude
 from tbss_hpc.app.spec import read_plan, read_run_site, read_work
 from tbss_hpc.core.actions import End, RunState
-from tbss_hpc.errors import ExitCode, StoppedError, TbssHpcError
+from tbss_hpc.errors import ExitCode, StoppedError, TbssHpcError, refused_by_file_system
 from tbss_hpc.store.dask_files import keep_dask_to_itself
 from tbss_hpc.store.folder import RunFolder
 from tbss_hpc.store.journal import newest_epoch
@@ -30,7 +30,8 @@ from tbss_hpc.store.process import process_identity
 def control_here(run: RunFolder) -> End:
     """Control a run in this process until it ends.
 
-    Raises what `Controller.control` raises, and StoppedError if this process is told to end.
+    Raises what `Controller.control` raises, StoppedError if this process is told to end, and
+    FilesError if the run folder takes nothing.
     """
     scratch = Path(tempfile.mkdtemp(prefix="tbss-hpc-"))
     try:
@@ -38,6 +39,11 @@ def control_here(run: RunFolder) -> End:
         end = asyncio.run(_control(run))
     except (KeyboardInterrupt, asyncio.CancelledError) as interruption:
         raise _told_to_end(run) from interruption
+    except OSError as error:
+        refusal = refused_by_file_system(error)
+        if refusal is None:
+            raise
+        raise refusal from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     conclude(run, read_work(run), end)

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 
-from tbss_hpc.errors import StoppedError
+from tbss_hpc.errors import ExitCode, FilesError, StoppedError
 from tbss_hpc.store.folder import RunFolder
 from tbss_hpc.store.offer import read_offer
 
@@ -18,10 +18,12 @@ LOOK_SECONDS = 0.1
 def launch(run: RunFolder) -> None:
     """Start a detached controller and wait until it controls the run.
 
-    Raises StoppedError with its last words if it does not.
+    Raises StoppedError with its last words if it does not, FilesError if a full disk or the like
+    was the reason.
     """
     before = read_offer(run)
     with run.controller_log.open("ab") as log:
+        earlier = log.tell()
         controller = subprocess.Popen(
             [sys.executable, "-I", "-m", "tbss_hpc.app.control", str(run.root)],
             stdin=subprocess.DEVNULL,
@@ -37,9 +39,10 @@ def launch(run: RunFolder) -> None:
         if controller.poll() is not None:
             break
         time.sleep(LOOK_SECONDS)
-    words = run.controller_log.read_text(errors="replace").strip().splitlines()[-20:]
-    raise StoppedError(
+    words = run.controller_log.read_bytes()[earlier:].decode(errors="replace").strip()
+    kind = FilesError if controller.returncode == ExitCode.FILES else StoppedError
+    raise kind(
         "The controller did not start.",
-        why="\n".join(words) or "it said nothing",
+        why="\n".join(words.splitlines()[-20:]) or "it said nothing",
         fix=f"see {run.controller_log}, then `tbss-hpc resume --run {run.typed}`",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -38,11 +39,21 @@ def create_run(prepared: Prepared, runs: Path, name: str | None) -> RunFolder:
     claim_study(run, prepared.work)
     try:
         run.create()
-    except TbssHpcError:
+        _fill(run, prepared)
+    except (TbssHpcError, OSError):
         release_study(run, prepared.work)
         raise
-    write_spec(run, prepared.work, prepared.plan, prepared.site_yaml)
     return run
+
+
+def _fill(run: RunFolder, prepared: Prepared) -> None:
+    """Make a fresh folder a run, or remove it: half a run would only take the name."""
+    try:
+        write_spec(run, prepared.work, prepared.plan, prepared.site_yaml)
+        run.become_latest()
+    except OSError:
+        shutil.rmtree(run.root, ignore_errors=True)
+        raise
 
 
 def future_run(runs: Path, name: str | None) -> RunFolder:

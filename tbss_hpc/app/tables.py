@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 
@@ -12,6 +13,8 @@ from tbss_hpc.store.folder import RunFolder
 
 #: Seconds between two writings: 10,000 lines are a megabyte on a disk that others use.
 PAUSE_SECONDS = 30.0
+
+log = logging.getLogger("tbss_hpc")
 
 
 class Tables:
@@ -34,6 +37,13 @@ class Tables:
     def write(self) -> None:
         """Write all three by rename, so that whoever reads them sees whole tables."""
         self._written_at, self._written_state = time.monotonic(), self._machine.now
+        try:
+            self._replace()
+        except OSError as error:
+            # They are for reading only: what counts is the journal, and `status` reads that.
+            log.warning("The tables cannot be written: %s", error)
+
+    def _replace(self) -> None:
         ledger = self._machine.ledger
         replace_file(self._run.status_table, status_table(ledger, self._logs).encode())
         replace_file(self._run.attempts_table, attempts_table(ledger).encode())

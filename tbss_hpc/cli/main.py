@@ -23,7 +23,7 @@ from tbss_hpc.cli import (
     submit,
     target,
 )
-from tbss_hpc.errors import ExitCode, TbssHpcError
+from tbss_hpc.errors import ExitCode, TbssHpcError, refused_by_file_system
 
 app = typer.Typer(
     name="tbss-hpc",
@@ -76,13 +76,23 @@ def _run() -> int:
         # Whoever read our output has gone (`| head`); Python must not complain about it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.DONE
+    except OSError as error:
+        refusal = refused_by_file_system(error)
+        if refusal is None:
+            return _confess()
+        typer.echo(str(refusal), err=True)
+        return refusal.exit_code
     except Exception:  # noqa: BLE001 - anything else is a bug, and is said to be one
-        traceback.print_exc()
-        typer.echo(f"This is a bug in tbss-hpc {__version__}; please report it.", err=True)
-        return ExitCode.BUG
+        return _confess()
     if result == ExitCode.INTERRUPTED:  # typer turns Ctrl-C into this number
         typer.echo("Interrupted; nothing was started.", err=True)
     return result if isinstance(result, int) else ExitCode.DONE
+
+
+def _confess() -> int:
+    traceback.print_exc()
+    typer.echo(f"This is a bug in tbss-hpc {__version__}; please report it.", err=True)
+    return ExitCode.BUG
 
 
 if __name__ == "__main__":

@@ -15,8 +15,10 @@ def replace_file(path: Path, content: bytes, *, mode: int = 0o644) -> None:
     try:
         _write_new(temporary, content, mode)
         temporary.replace(path)
-    except OSError:
+    except OSError as error:
         temporary.unlink(missing_ok=True)
+        # A full disk is often found by a descriptor, which has no name for people.
+        error.filename = str(path)
         raise
 
 

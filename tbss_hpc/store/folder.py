@@ -70,7 +70,7 @@ class RunFolder:
             )
 
     def create(self) -> None:
-        """Make the folder, readable by its owner only, and point `latest` at it.
+        """Make the folder, readable by its owner only.
 
         Raises FilesError if it cannot be made.
         """
@@ -80,7 +80,6 @@ class RunFolder:
             for folder in (self.requests, self.journal, self.records, self.logs):
                 folder.mkdir()
             self.allocations.mkdir()
-            self._point_latest()
         except OSError as error:
             raise FilesError(
                 "The run folder cannot be made.",
@@ -88,7 +87,8 @@ class RunFolder:
                 fix="run tbss-hpc in a folder that you can write, or name one with --runs",
             ) from error
 
-    def _point_latest(self) -> None:
+    def become_latest(self) -> None:
+        """Point `latest` at this run."""
         link = self.root.parent / LATEST
         temporary = link.with_name(f".{LATEST}.{os.getpid()}")
         temporary.symlink_to(self.name)
