@@ -49,7 +49,9 @@ class Machine:
         standing = self.ledger.standings.get(report.attempt.command)
         if standing is None or standing.attempt != report.attempt:
             return True
-        return not (self.ledger.is_in_flight(standing) or _thought_lost(standing))
+        # The records may speak after we had to conclude something without them.
+        late = _unheard(standing) and not isinstance(report.outcome, NotStarted)
+        return not (self.ledger.is_in_flight(standing) or late)
 
     # -- the controller and the user ------------------------------------------------------------
 
@@ -194,7 +196,7 @@ class Machine:
         standing = self.ledger.standings.get(attempt.command)
         if standing is None or _has_ended(standing, attempt):
             return  # it ended after the worker said that it ran
-        if standing.attempt == attempt and _thought_lost(standing):
+        if standing.attempt == attempt and _unheard(standing) == Lost():
             self._find_again(standing)
         if standing.attempt == attempt and self.ledger.is_in_flight(standing):
             standing.held_by, standing.doubt = allocation.name, frozenset()
@@ -202,9 +204,9 @@ class Machine:
             self.unwelcome[attempt] = allocation.name
 
     def _find_again(self, standing: Standing) -> None:
-        """Take back that the newest attempt was lost: its worker was fenced too early."""
-        lost = standing.reports.pop()
-        if standing.charged[-1:] == [lost.outcome]:
+        """Take back what was concluded about the newest attempt."""
+        conclusion = standing.reports.pop()
+        if standing.charged[-1:] == [conclusion.outcome]:
             standing.charged.pop()
         self.ledger.issue(standing, standing.issued)
 
@@ -237,7 +239,7 @@ class Machine:
         if self.settled_already(report):
             return
         standing = self.ledger.standings[report.attempt.command]
-        if _thought_lost(standing):
+        if _unheard(standing):
             self._find_again(standing)
         self._note_work(report)
         self._settle(standing, report)
@@ -322,17 +324,18 @@ class Machine:
     }
 
 
-def _thought_lost(standing: Standing) -> bool:
-    """Tell whether the newest attempt counts as lost, and nothing was tried since."""
+def _unheard(standing: Standing) -> Lost | NotStarted | None:
+    """Give what was concluded of the newest attempt, if nothing was tried since."""
     last = standing.reports[-1] if standing.reports else None
-    lost = last is not None and last.attempt == standing.attempt and last.outcome == Lost()
-    return lost and standing.verdict is None
+    if last is None or last.attempt != standing.attempt or standing.verdict is not None:
+        return None
+    return last.outcome if isinstance(last.outcome, Lost | NotStarted) else None
 
 
 def _has_ended(standing: Standing, attempt: AttemptId) -> bool:
     """Tell whether a worker has said how an attempt ended."""
-    unheard = (Lost(), NotStarted())
-    return any(r.attempt == attempt and r.outcome not in unheard for r in standing.reports)
+    concluded = (Lost(), NotStarted())
+    return any(r.attempt == attempt and r.outcome not in concluded for r in standing.reports)
 
 
 def _given_back(allocation: Standby) -> bool:
