@@ -29,14 +29,12 @@ class Wishes(Struct, frozen=True):
     command_seconds: float | None = None
 
 
-def make_plan(work: Work, site: Site, wishes: Wishes, seen: list[float]) -> Plan:
+def make_plan(work: Work, site: Site, wishes: Wishes) -> Plan:
     """Pack the work into allocations.
-
-    seen -- seconds that commands of this kind took before, if any are known.
 
     Raises UsageError where the work cannot be planned.
     """
-    estimate = _estimate(work, wishes, seen)
+    estimate = _estimate(work, wishes)
     if estimate is None and site.scheduler != "local":
         raise UsageError(
             "Nobody knows how long these commands take.",
@@ -62,11 +60,12 @@ def make_plan(work: Work, site: Site, wishes: Wishes, seen: list[float]) -> Plan
     )
 
 
-def _estimate(work: Work, wishes: Wishes, seen: list[float]) -> Estimate | None:
+def _estimate(work: Work, wishes: Wishes) -> Estimate | None:
     engine = work.engine.name if work.engine is not None else None
     if wishes.command_seconds is not None:
-        return guessed(engine, wishes.command_seconds)
-    return learned(seen, "commands of earlier runs") or guessed(engine, None)
+        return guessed(engine, wishes.command_seconds, work.voxels)
+    earlier = learned(work.seconds, "pairs of earlier runs on this study")
+    return earlier or guessed(engine, None, work.voxels)
 
 
 def _walltime(site: Site, todo: int, places: int, estimate: Estimate | None) -> float | None:

@@ -47,7 +47,7 @@ def prepare(typed: Typed, environ: Mapping[str, str]) -> tuple[Prepared, list[st
     work = find_work(typed.source, environ)
     resolved = load_here(typed.scheduler, typed.site, environ, typed.site_options)
     site, notes = _with_cores(resolved.site, environ)
-    plan = make_plan(work, site, wishes, [])
+    plan = make_plan(work, site, wishes)
     return Prepared(work, plan, site, as_yaml(resolved)), [*work.notes, *notes]
 
 

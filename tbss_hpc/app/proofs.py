@@ -52,13 +52,14 @@ class Proofs:
     def _keep_if_missing(self, standing: Standing) -> None:
         proof = self._kept.get(standing.command.name)
         if proof is None or proof.outputs != standing.proofs:
-            self._unkept.append(self._proof(standing.command, standing.proofs))
+            self._unkept.append(self._proof(standing.command, standing.proofs, 0.0))
 
     def note(self, report: Report) -> None:
         """Take in that an attempt succeeded."""
         if self._work.study is not None and isinstance(report.outcome, Succeeded):
             command = self._commands[report.attempt.command]
-            self._unkept.append(self._proof(command, report.proofs))
+            seconds = report.measures.seconds
+            self._unkept.append(self._proof(command, report.proofs, seconds))
 
     def keep(self) -> None:
         """Write what was taken in. The journal has it too, so a full disk only delays this."""
@@ -82,10 +83,12 @@ class Proofs:
         now = fingerprint_images(self._work.study)
         return {p: now.get(p, Fingerprint(p, 0, 0)) for p in {*self._work.inputs, *now}}
 
-    def _proof(self, command: Command, outputs: tuple[Fingerprint, ...]) -> PairProof:
+    def _proof(
+        self, command: Command, outputs: tuple[Fingerprint, ...], seconds: float
+    ) -> PairProof:
         engine = self._work.engine.fingerprint if self._work.engine is not None else ""
         inputs = {path: self._work.inputs[path].digest for path in command.inputs}
-        return PairProof(command.name, engine, inputs, outputs)
+        return PairProof(command.name, engine, inputs, outputs, seconds)
 
 
 def _why_broken(standing: Standing, changed: set[str]) -> str:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from tbss_hpc.core.command import Command, Fingerprint
 from tbss_hpc.core.commandlist import parse_list, refuse_shared_outputs, with_outputs
 from tbss_hpc.errors import FilesError, UsageError
 from tbss_hpc.store.study_files import PairProof, StudyFiles
 from tbss_hpc.tbss.engine import Engine, find_engine, image_suffix
+from tbss_hpc.tbss.nifti import read_header
 from tbss_hpc.tbss.pairs import pair_commands
 from tbss_hpc.tbss.proof import still_proved
 from tbss_hpc.tbss.study import (
@@ -41,12 +43,15 @@ class Work(Struct, frozen=True):
     commands: tuple[Command, ...]
     study: Study | None = None
     engine: Engine | None = None
+    voxels: int = 0  #: of one image of the study
     #: Input files as they are now, by the path that commands name them with.
     inputs: dict[str, Fingerprint] = {}
     #: Proofs that hold, by the id of the command that they spare.
     done: dict[str, tuple[Fingerprint, ...]] = {}
     #: Commands whose outputs were made outside and only need to be proved, on a node.
     found: tuple[str, ...] = ()
+    #: Seconds that pairs of this study took with this engine in earlier runs.
+    seconds: tuple[float, ...] = ()
     #: What the user should know about the state of the study.
     notes: tuple[str, ...] = ()
 
@@ -125,7 +130,8 @@ def _study_work(source: Source, place: Path, environ: Mapping[str, str]) -> Work
     check_images(study)
     commands = pair_commands(study, engine, image_suffix(engine, environ))
     inputs = fingerprint_images(study)
-    return _with_proofs(Work(commands, study, engine, inputs), study, engine)
+    voxels = prod(read_header(Path(study.fa) / study.images[0]).shape)
+    return _with_proofs(Work(commands, study, engine, voxels, inputs), study, engine)
 
 
 def _refuse_list_options(source: Source) -> None:
@@ -171,7 +177,10 @@ def _with_proofs(work: Work, study: Study, engine: Engine) -> Work:
             done[command.id] = proof.outputs
     for why, count in changed.items():
         notes.append(f"{count} pairs that were done will be made again: {why}")
-    return Work(work.commands, study, engine, work.inputs, done, tuple(found), tuple(notes))
+    known = [p.seconds for p in kept.values() if p.engine == engine.fingerprint and p.seconds]
+    return structs.replace(
+        work, done=done, found=tuple(found), seconds=tuple(known), notes=tuple(notes)
+    )
 
 
 def _why_not(
@@ -201,13 +210,6 @@ def _newer_than_inputs(command: Command) -> bool:
         return False
     oldest = min(stat.st_mtime_ns for stat in made)
     return all(stat.st_size for stat in made) and oldest >= max(s.st_mtime_ns for s in given)
-
-
-def unfinished_names(commands: Sequence[Command]) -> str:
-    """List the first few names of commands, for a sentence."""
-    names = [command.name for command in commands[:5]]
-    more = len(commands) - len(names)
-    return ", ".join(names) + (f" and {more} more" if more > 0 else "")
 
 
 def study_of(place: Path) -> Study:

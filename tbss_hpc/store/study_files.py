@@ -27,6 +27,7 @@ class PairProof(Struct, frozen=True):
     engine: str  #: name and version
     inputs: dict[str, str]  #: digest of each input's content
     outputs: tuple[Fingerprint, ...]
+    seconds: float = 0.0  #: that it took; 0 where it was found done
 
 
 _PROOFS: msgspec.json.Decoder[PairProof] = msgspec.json.Decoder(PairProof)
