@@ -124,10 +124,11 @@ class Controller:
         )
         done = self._found_done() if self._machine.epoch == 0 else []
         asked = pending(self._run)
-        await self._step([started, *done, *(_event(request) for _path, request in asked)])
-        take_away(asked)
-        await self._step(await asyncio.to_thread(self._proofs.check))
+        # All in one step: a run that had finished must not end again before its proofs are checked.
+        broken = await asyncio.to_thread(self._proofs.check)
         write_work(self._run, self._work)
+        await self._step([started, *done, *broken, *(_event(request) for _path, request in asked)])
+        take_away(asked)
 
     def _found_done(self) -> list[Event]:
         now = time.time()

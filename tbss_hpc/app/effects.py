@@ -23,8 +23,9 @@ from tbss_hpc.core.events import (
     Event,
     WorkerJoined,
 )
+from tbss_hpc.core.ledger import Standing
 from tbss_hpc.core.machine import Machine
-from tbss_hpc.core.outcome import Succeeded
+from tbss_hpc.core.outcome import NotStarted, Succeeded
 from tbss_hpc.core.plan import Plan, usable_seconds
 from tbss_hpc.schedulers.dialects import dialect_of
 
@@ -57,7 +58,6 @@ class Effects:
         self._watch = watch
         self._post = post
         self._logs = logs_of(work)
-        self._found = frozenset(work.found)
         self._seconds: list[float] = []
         self._running: set[asyncio.Task[None]] = set()
         # One submission at a time: schedulers are other people's too.
@@ -103,7 +103,8 @@ class Effects:
     # -- attempts -------------------------------------------------------------------------------
 
     def _order(self, attempt: AttemptId) -> Order:
-        command = self._machine.ledger.standings[attempt.command].command
+        standing = self._machine.ledger.standings[attempt.command]
+        command = standing.command
         return Order(
             attempt=attempt,
             epoch=self._machine.epoch,
@@ -112,7 +113,7 @@ class Effects:
             inputs=tuple(self._work.inputs[path] for path in command.inputs),
             timeout_seconds=self._plan.timeout_seconds,
             bound_seconds=self._bound(),
-            accept_found=command.id in self._found and attempt.number == 1,
+            accept_found=command.id in self._work.found and _untouched(standing),
         )
 
     def _bound(self) -> float | None:
@@ -157,3 +158,9 @@ class Effects:
         except Refused as refusal:
             log.warning("Allocation %s could not be cancelled: %s", name, refusal)
         self._watch.hurry()
+
+
+def _untouched(standing: Standing) -> bool:
+    """Tell whether the outputs that are there can be no failed attempt's."""
+    made = [r.outcome for r in standing.reports if not isinstance(r.outcome, NotStarted)]
+    return not made or isinstance(made[-1], Succeeded)

@@ -15,8 +15,11 @@ from tbss_hpc.core.ledger import Standing, Verdict
 from tbss_hpc.core.machine import Machine
 from tbss_hpc.core.outcome import Succeeded
 from tbss_hpc.store.study_files import PairProof, StudyFiles
-from tbss_hpc.tbss.proof import still_proved
+from tbss_hpc.tbss.proof import only_times_differ, still_proved
 from tbss_hpc.tbss.study import fingerprint_images
+
+#: Why a command is not made again but proved again.
+COPIED = "its results were copied, or have new times, so they are proved again"
 
 log = logging.getLogger("tbss_hpc")
 
@@ -43,6 +46,8 @@ class Proofs:
         events: list[Event] = []
         for standing in self._done():
             if why := _why_broken(standing, changed):
+                if why == COPIED:
+                    self._work.found.add(standing.command.id)
                 events.append(Undone(at=time.time(), command=standing.command.id, why=why))
             elif self._work.study is not None:
                 self._keep_if_missing(standing)
@@ -97,7 +102,9 @@ def _why_broken(standing: Standing, changed: set[str]) -> str:
         if path in changed:
             return f"the image {path} has changed"
     folder = Path(command.folder)
-    for proof in standing.proofs:
-        if not still_proved(proof, folder):
-            return f"its output {proof.path} was changed or removed"
-    return ""
+    broken = [proof for proof in standing.proofs if not still_proved(proof, folder)]
+    if not broken:
+        return ""
+    if all(only_times_differ(proof, folder) for proof in broken):
+        return COPIED
+    return f"its output {broken[0].path} was changed or removed"

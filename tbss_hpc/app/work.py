@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from math import prod
 from pathlib import Path
@@ -16,7 +17,7 @@ from tbss_hpc.store.study_files import PairProof, StudyFiles
 from tbss_hpc.tbss.engine import Engine, find_engine, image_suffix
 from tbss_hpc.tbss.nifti import read_header
 from tbss_hpc.tbss.pairs import pair_commands
-from tbss_hpc.tbss.proof import still_proved
+from tbss_hpc.tbss.proof import only_times_differ, still_proved
 from tbss_hpc.tbss.study import (
     Study,
     check_images,
@@ -48,8 +49,9 @@ class Work(Struct, frozen=True):
     inputs: dict[str, Fingerprint] = {}
     #: Proofs that hold, by the id of the command that they spare.
     done: dict[str, tuple[Fingerprint, ...]] = {}
-    #: Commands whose outputs were made outside and only need to be proved, on a node.
-    found: tuple[str, ...] = ()
+    #: Commands whose outputs are there and only need to be proved, on a node: those that FSL made
+    #: without us, and proved ones that were copied.
+    found: set[str] = set()
     #: Seconds that pairs of this study took with this engine in earlier runs.
     seconds: tuple[float, ...] = ()
     #: What the user should know about the state of the study.
@@ -162,31 +164,32 @@ def _refuse_stale_target(study: Study) -> None:
 def _with_proofs(work: Work, study: Study, engine: Engine) -> Work:
     """Find out which pairs are done already, and say why others are so no longer."""
     kept = StudyFiles(Path(study.fa)).proofs()
-    done, notes, found = {}, [], []
-    changed: dict[str, int] = {}
+    done: dict[str, tuple[Fingerprint, ...]] = {}
+    found: set[str] = set()
+    again: Counter[str] = Counter()
     for command in work.commands:
         proof = kept.get(command.name)
         if proof is None:
             if engine.name == "fsl" and _newer_than_inputs(command):
-                found.append(command.id)
-            continue
-        why = _why_not(proof, command, work.inputs, engine)
-        if why:
-            changed[why] = changed.get(why, 0) + 1
-        else:
+                found.add(command.id)
+        elif why := _why_not_comparable(proof, command, work.inputs, engine):
+            again[f"will be made again: {why}"] += 1
+        elif all(still_proved(output, Path(command.folder)) for output in proof.outputs):
             done[command.id] = proof.outputs
-    for why, count in changed.items():
-        notes.append(f"{count} pairs that were done will be made again: {why}")
+        elif all(only_times_differ(output, Path(command.folder)) for output in proof.outputs):
+            found.add(command.id)
+            again["will be proved again: their results were copied, or have new times"] += 1
+        else:
+            again["will be made again: their results were changed or removed"] += 1
     known = [p.seconds for p in kept.values() if p.engine == engine.fingerprint and p.seconds]
-    return structs.replace(
-        work, done=done, found=tuple(found), seconds=tuple(known), notes=tuple(notes)
-    )
+    notes = tuple(f"{count} pairs that were done {what}" for what, count in again.items())
+    return structs.replace(work, done=done, found=found, seconds=tuple(known), notes=notes)
 
 
-def _why_not(
+def _why_not_comparable(
     proof: PairProof, command: Command, inputs: Mapping[str, Fingerprint], engine: Engine
 ) -> str:
-    """Say why a proof does not hold any more; nothing if it does."""
+    """Say why a proof is of something else than what is wanted now; nothing if it is not."""
     if proof.engine != engine.fingerprint:
         return f"they were made by {proof.engine}, and this is {engine.fingerprint}"
     for path in command.inputs:
@@ -194,9 +197,6 @@ def _why_not(
             return f"the image {path} has changed"
     if {o.path for o in command.outputs} != {o.path for o in proof.outputs}:
         return "other outputs are wanted now"
-    folder = Path(command.folder)
-    if not all(still_proved(output, folder) for output in proof.outputs):
-        return "their results have been changed or removed"
     return ""
 
 

@@ -32,7 +32,7 @@ def sentence(entry: Entry, machine: Machine) -> str:  # noqa: C901, PLR0912 - a 
         case events.WorkerLeft(allocation=name):
             return f"Allocation {name} is not connected any more."
         case events.Undone(command=command, why=why):
-            return f"{_name(command, machine)} must be made again: {why}."
+            return f"{_name(command, machine)} counts as done no longer: {why}."
         case events.CancelRequested(by=by):
             return f"{by} asked for the run to be cancelled."
         case events.RetryRequested():

@@ -51,6 +51,14 @@ def prove(output: Output, folder: Path) -> Fingerprint:
     return Fingerprint(output.path, after.st_size, after.st_mtime_ns)
 
 
+def only_times_differ(proof: Fingerprint, folder: Path) -> bool:
+    """Tell whether a proved output may be the same file with a new time, as after `cp -r`."""
+    try:
+        return (folder / proof.path).stat().st_size == proof.size
+    except OSError:
+        return False
+
+
 def still_proved(proof: Fingerprint, folder: Path) -> bool:
     """Say whether a proved file still has the size and the time it had (one stat, no reading)."""
     try:
