@@ -25,12 +25,16 @@ def replace_file(path: Path, content: bytes, *, mode: int = 0o644) -> None:
 def create_file(path: Path, content: bytes, *, mode: int = 0o644) -> bool:
     """Write a file that must not be there yet; False if it is.
 
-    Exclusive create holds between NFS clients, which locks do not (see decision 2).
+    Exclusive create holds between NFS clients, which locks do not (see decision 2). Raises OSError
+    as the file system gives it; there is no file then.
     """
     try:
         _write_new(path, content, mode, os.O_EXCL)
     except FileExistsError:
         return False
+    except OSError:
+        path.unlink(missing_ok=True)  # ours, and not whole
+        raise
     return True
 
 

@@ -57,7 +57,9 @@ class RunFolder:
 
     def outputs_of(self, allocation: str) -> list[Path]:
         """List what the scheduler has written for an allocation, newest last."""
-        found = (p for p in self.allocations.glob(f"{allocation}*") if p.suffix != ".sh")
+        # `NAME.out` or `NAME-ID.out`, and not those of an allocation whose name begins like this.
+        named = (p for end in ".-" for p in self.allocations.glob(f"{allocation}{end}*"))
+        found = (path for path in named if path.suffix != ".sh")
         return sorted(found, key=lambda path: path.stat().st_mtime)
 
     def refuse_if_exists(self) -> None:

@@ -18,7 +18,7 @@ class LineWriter:
 
     def __init__(self, path: Path, *, flags: int = 0) -> None:
         """Open the file at its end; `flags` are added to those of os.open."""
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | flags, 0o600)
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | flags, 0o600)
         self._encoder = msgspec.json.Encoder()
         self._mend_torn_end()
 
@@ -63,15 +63,8 @@ class LineWriter:
     def _mend_torn_end(self) -> None:
         """End a line that an earlier writer left torn, so that ours starts on its own."""
         size = os.fstat(self._descriptor).st_size
-        path = f"/proc/self/fd/{self._descriptor}"
-        if size and _last_byte(path) != b"\n":
+        if size and os.pread(self._descriptor, 1, size - 1) != b"\n":
             self._write(b"\n")
-
-
-def _last_byte(path: str) -> bytes:
-    with open(path, "rb") as file:  # noqa: PTH123 - a descriptor's own name, not a path of ours
-        file.seek(-1, os.SEEK_END)
-        return file.read(1)
 
 
 class LineReader(Generic[T]):
@@ -88,9 +81,12 @@ class LineReader(Generic[T]):
         #: Lines that were torn or that this version does not know.
         self.unread: list[bytes] = []
 
-    def new(self) -> Iterator[T]:
-        """Yield each complete new line, decoded; a missing file has none."""
-        for line in self._new_lines():
+    def new(self, limit: int | None = None) -> Iterator[T]:
+        """Yield each complete new line, decoded; a missing file has none.
+
+        limit -- what stands behind so many bytes of the file is not read.
+        """
+        for line in self._new_lines(limit):
             try:
                 yield self._decoder.decode(line)
             except msgspec.DecodeError:
@@ -98,11 +94,13 @@ class LineReader(Generic[T]):
                 # the file, counted here, and no reason to distrust the lines around it.
                 self.unread.append(line)
 
-    def _new_lines(self) -> list[bytes]:
+    def _new_lines(self, limit: int | None) -> list[bytes]:
         try:
             with self.path.open("rb") as file:
+                # A writer takes back what it could not write whole, and goes on from there.
+                self._offset = min(self._offset, file.seek(0, os.SEEK_END))
                 file.seek(self._offset)
-                content = file.read()
+                content = file.read(-1 if limit is None else max(limit - self._offset, 0))
         except FileNotFoundError:
             return []
         complete = content[: content.rfind(b"\n") + 1]

@@ -17,7 +17,8 @@ def process_identity(pid: int) -> str:
 def process_alive(identity: str) -> bool:
     """Tell whether the process of that name runs on this host; a zombie does not."""
     pid, started, boot = identity.split(":")
-    return boot == _boot() and _start_time(int(pid)) == started
+    # One that had ended before it was named has no start; it never comes back.
+    return bool(started) and boot == _boot() and _start_time(int(pid)) == started
 
 
 def _boot() -> str:

@@ -25,15 +25,31 @@ class Request(Struct, frozen=True):
 
 def ask(run: RunFolder, kind: Literal["cancel", "retry"]) -> None:
     """Leave a request for the controller of a run."""
-    request = Request(kind, getpass.getuser())
+    request = Request(kind, _user())
     name = f"{time.time_ns()}-{os.getpid()}-{kind}.json"
     replace_file(run.requests / name, msgspec.json.encode(request))
 
 
 def pending(run: RunFolder) -> list[tuple[Path, Request]]:
     """List what was asked, oldest first."""
-    files = sorted(run.requests.glob("[0-9]*.json"))
-    return [(path, msgspec.json.decode(path.read_bytes(), type=Request)) for path in files]
+    found = ((path, _read(path)) for path in sorted(run.requests.glob("[0-9]*.json")))
+    return [(path, request) for path, request in found if request is not None]
+
+
+def _read(path: Path) -> Request | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Request)
+    except FileNotFoundError:
+        return None  # another controller has taken it away
+    except msgspec.DecodeError:
+        return None  # what a newer version asks for; it stays for a controller that knows it
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container whose users have no names
+        return f"user {os.getuid()}"
 
 
 def take_away(requests: Iterable[tuple[Path, Request]]) -> None:

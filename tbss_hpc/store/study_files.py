@@ -50,21 +50,30 @@ class StudyFiles:
         content = msgspec.json.encode(Claim(str(run)))
         try:
             self._folder.mkdir(exist_ok=True)
-            made = create_file(self._claim, content)
+            while not create_file(self._claim, content):
+                # It may be given back between our two looks.
+                if (other := self.claimed()) is not None:
+                    return other
         except OSError as error:
             raise FilesError(
                 "The study cannot be written.",
                 why=f"{self._folder}: {error.strerror}",
                 fix="registrations write into FA/: work on a copy of the study that you own",
             ) from error
-        return None if made else self.claimed()
+        return None
 
     def claimed(self) -> Claim | None:
-        """Say which run claims the study."""
+        """Say which run claims the study. Raises FilesError if that cannot be read."""
         try:
             return msgspec.json.decode(self._claim.read_bytes(), type=Claim)
         except FileNotFoundError:
             return None
+        except msgspec.DecodeError as error:
+            raise FilesError(
+                "It cannot be read which run works on this study.",
+                why=f"{self._claim}: {error}",
+                fix="try again; if it stays so and no run works on the study, remove that file",
+            ) from error
 
     def take_over(self, run: Path) -> None:
         """Claim the study in place of a run that is over."""
