@@ -29,6 +29,15 @@ Runs = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Wait = Annotated[
+    bool, typer.Option("--wait", help="Return when the run has ended; the exit code says how.")
+]
+Foreground = Annotated[
+    bool,
+    typer.Option(
+        "--foreground", help="Control the run in this process; the default in a batch job."
+    ),
+]
 Engine = Annotated[
     str | None,
     typer.Option(

@@ -27,15 +27,8 @@ def resume(
     failed: Annotated[
         bool, typer.Option("--failed", help="Try again also what had failed for good.")
     ] = False,
-    wait: Annotated[
-        bool, typer.Option("--wait", help="Return when the run has ended; the exit code says how.")
-    ] = False,
-    foreground: Annotated[
-        bool,
-        typer.Option(
-            "--foreground", help="Control the run in this process; the default in a batch job."
-        ),
-    ] = False,
+    wait: options.Wait = False,
+    foreground: options.Foreground = False,
 ) -> int:
     """Go on with a run whose controller died, or that was stopped, cancelled or incomplete.
 

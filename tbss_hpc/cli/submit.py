@@ -47,15 +47,8 @@ def submit(  # noqa: PLR0913, PLR0917 - one parameter an option
     command_time: options.CommandTime = None,
     runs: options.Runs = Path(RUNS),
     yes: options.Yes = False,
-    wait: Annotated[
-        bool, typer.Option("--wait", help="Return when the run has ended; the exit code says how.")
-    ] = False,
-    foreground: Annotated[
-        bool,
-        typer.Option(
-            "--foreground", help="Control the run in this process; the default in a batch job."
-        ),
-    ] = False,
+    wait: options.Wait = False,
+    foreground: options.Foreground = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")
     ] = False,
