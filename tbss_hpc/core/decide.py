@@ -95,7 +95,7 @@ def _without_details(outcome: Outcome) -> Outcome:
 
 def _common_words(machine: Machine) -> str:
     first = machine.given_up[0]
-    if len(set(machine.given_up)) == 1:
+    if len(set(machine.given_up[:ALIKE])) == 1:
         return in_words(first)
     return f"failed alike; the first of them {in_words(first)}"
 
