@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from tbss_hpc.core.command import Command, Output, check_for, identity
 from tbss_hpc.errors import UsageError
 
+#: What Windows' editors put before the first line.
+_BYTE_ORDER_MARK = "\ufeff"
 _WORD = re.compile(r"\{(\d+)\}")
 
 
@@ -18,8 +20,8 @@ def parse_list(
 ) -> tuple[Command, ...]:
     """Read a command list.
 
-    content -- as the file has it: CRLF and a missing last newline are tolerated; blank lines and
-    those whose first character is `#` are no commands.
+    content -- as the file has it: CRLF, a byte-order mark and a missing last newline are
+    tolerated; blank lines and those whose first character is `#` are no commands.
     source -- what to call the list in complaints.
     folder -- absolute; where each command runs.
     expected -- templates of output names: `{3}` is the third argument of the line, `{0}` its
@@ -93,7 +95,7 @@ def _command_lines(content: bytes, source: str) -> Iterator[tuple[int, str]]:
 
 def _decode(content: bytes, source: str) -> str:
     try:
-        return content.decode()
+        return content.decode().removeprefix(_BYTE_ORDER_MARK)
     except UnicodeDecodeError as error:
         number = content.count(b"\n", 0, error.start) + 1
         raise UsageError(
