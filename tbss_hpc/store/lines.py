@@ -20,6 +20,7 @@ class LineWriter:
         """Open the file at its end; `flags` are added to those of os.open."""
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | flags, 0o600)
         self._encoder = msgspec.json.Encoder()
+        self._torn = False  #: there may be a part of a line at the end
         self._mend_torn_end()
 
     def append(self, items: Iterable[object], *, sync: bool = True) -> None:
@@ -28,14 +29,23 @@ class LineWriter:
         Raises OSError (no space, say); the file then ends as it did before.
         """
         content = b"".join(self._encoder.encode(item) + b"\n" for item in items)
+        if self._torn:
+            self._mend_torn_end()
         before = os.fstat(self._descriptor).st_size
         try:
             self._write(content)
             if sync:
                 os.fsync(self._descriptor)
         except OSError:
-            os.ftruncate(self._descriptor, before)
+            self._take_back(before)
             raise
+
+    def _take_back(self, size: int) -> None:
+        try:
+            os.ftruncate(self._descriptor, size)
+        except OSError:
+            # What was wrong with the writing is what the caller is to hear of.
+            self._torn = True
 
     def close(self) -> None:
         """Close the file."""
@@ -65,6 +75,7 @@ class LineWriter:
         size = os.fstat(self._descriptor).st_size
         if size and os.pread(self._descriptor, 1, size - 1) != b"\n":
             self._write(b"\n")
+        self._torn = False
 
 
 class LineReader(Generic[T]):
