@@ -18,6 +18,7 @@ from tbss_hpc.core.units import in_words
 from tbss_hpc.errors import UsageError
 
 #: Letters of the names of allocations: short, and told apart in any font.
+_TOKEN = 7
 _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"
 
 
@@ -56,8 +57,14 @@ def make_plan(work: Work, site: Site, wishes: Wishes) -> Plan:
         timeout_seconds=wishes.timeout_seconds,
         core_hours_limit=site.core_hours,
         submissions_per_minute=site.submissions_per_minute,
-        token="".join(secrets.choice(_LETTERS) for _ in range(5)),
+        token=_token(site.name),
     )
+
+
+def _token(name: str) -> str:
+    """Begin the names of a run's allocations: the site's word, and letters by chance."""
+    by_chance = (secrets.choice(_LETTERS) for _ in range(_TOKEN - len(name)))
+    return name + "".join(by_chance)
 
 
 def _estimate(work: Work, wishes: Wishes) -> Estimate | None:

@@ -7,13 +7,14 @@ import tempfile
 from pathlib import Path
 
 from tbss_hpc.app.runs import Prepared
+from tbss_hpc.core.decide import allocation_name
 from tbss_hpc.store.dask_files import keep_dask_to_itself
 from tbss_hpc.store.folder import RunFolder
 
 
 def rehearse(prepared: Prepared, run: RunFolder) -> list[str]:
     """Give the lines to show; nothing is written to the run's folder and nothing submitted."""
-    name = f"tb{prepared.plan.token}-1"
+    name = allocation_name(prepared.plan.token, epoch=1, number=1)
     with tempfile.TemporaryDirectory(prefix="tbss-hpc-") as scratch:
         keep_dask_to_itself(Path(scratch))
         from tbss_hpc.cluster.batches import batch_for  # noqa: PLC0415 - it imports Dask

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import secrets
 import socket
 import time
 from collections.abc import Callable
+from concurrent import futures
 from typing import Any
 
 import msgspec
@@ -37,6 +39,7 @@ class Dispatcher:
         self._run = run
         self._post = post
         self._waiting: set[asyncio.Task[None]] = set()
+        self._adoptions = itertools.count(1)
         self._scheduler: RunScheduler
         self._client: Client
         self._switchboard: Switchboard
@@ -110,7 +113,9 @@ class Dispatcher:
             self._scheduler.worker_send(address, message)
 
     def _adopt(self, attempt: AttemptId, address: str) -> Any:
-        key = ours.key_of(ADOPT, attempt)
+        # A key of its own each time: under one that failed with an earlier connection, Dask would
+        # give that failure again, and count no slot for what the worker is doing.
+        key = ours.key_of(f"{ADOPT}-{next(self._adoptions)}", attempt)
         content = msgspec.json.encode(attempt)
         future = self._client.submit(adopt, content, key=key, workers=[address], retries=0)
         self._watch(future, attempt)
@@ -124,8 +129,10 @@ class Dispatcher:
     async def _await(self, future: Future, attempt: AttemptId) -> None:
         try:
             report = msgspec.json.decode(await future.result(), type=Report)
-        except (KilledWorker, asyncio.CancelledError):
-            # Its worker left; the switchboard has said so, and records will tell the rest.
+        except (KilledWorker, futures.CancelledError):
+            # Its worker left, with the result if there was one (to Dask that is a cancellation,
+            # but not asyncio's); the switchboard has said so, and records will tell the rest.
+            future.release()
             return
         except Exception as error:  # noqa: BLE001 - whatever the worker's Python raised
             why = f"the worker could not make it, please report this: {error!r}"

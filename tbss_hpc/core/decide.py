@@ -35,7 +35,7 @@ class Terms(Struct, frozen=True):
 
     allocations: int  #: at once
     slots: int  #: per allocation
-    token: str  #: makes the names of this run's allocations unique
+    token: str  #: begins the names of this run's allocations, and of no other's
     cores: int  #: per allocation
     walltime_seconds: float | None = None  #: per allocation; None where nothing ends it
     core_hours: float | None = None  #: all that the run may use; None: no limit
@@ -178,10 +178,17 @@ def _submissions(machine: Machine, terms: Terms, now: float) -> list[Action]:
     enough = sum(a.live for a in allocations) >= _wanted(machine, terms)
     if enough or _too_dear(machine, terms, now):
         return []
-    # With the epoch, so that a controller which was stopped and wakes up cannot use a name that
-    # the next one has used, too.
-    name = f"tb{terms.token}-{machine.epoch}-{len(allocations) + 1}"
+    name = allocation_name(terms.token, machine.epoch, len(allocations) + 1)
     return [Submit(at=now, allocation=name)]
+
+
+def allocation_name(token: str, epoch: int, number: int) -> str:
+    """Name an allocation: at most 15 characters, as some schedulers ask.
+
+    With the epoch, so that a controller which was stopped and wakes up cannot use a name that the
+    next one has used, too.
+    """
+    return f"{token}-{epoch}-{number}"
 
 
 def _too_dear(machine: Machine, terms: Terms, now: float) -> bool:

@@ -51,7 +51,7 @@ class Plan(Struct, frozen=True):
     timeout_seconds: float | None
     core_hours_limit: float | None  #: all that the run may use; None: no limit
     submissions_per_minute: int
-    token: str  #: makes the names of this run's allocations unique in the queue
+    token: str  #: begins the names of this run's allocations in the queue, and of no other's
 
     @property
     def todo(self) -> int:

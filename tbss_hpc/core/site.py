@@ -44,6 +44,7 @@ class Site(Struct, frozen=True, kw_only=True):
     shortest_walltime: float | None = None  #: seconds; start sooner with no less than this
     cores_per_command: int = 1  #: that one command uses; commands are told so
     memory_per_command: int | None = None  #: bytes that one command needs at most
+    name: str = "tb"  #: how the names of allocations begin in the queue, which everybody sees
     mail: str | None = None  #: who hears from the scheduler of allocations that failed
     directives: tuple[str, ...] = ()  #: more options of the scheduler, without `#SBATCH` or `#$`
     setup: tuple[str, ...] = ()  #: shell lines that make the commands' environment
@@ -87,6 +88,8 @@ _ONE_WORD = (
 )
 _ONE_LINE = ("wrap", "directives", "setup", "environment")
 _VARIABLE = re.compile(r"[A-Za-z_*?\[][A-Za-z0-9_*?\[\]!%-]*", re.ASCII)
+#: Grid Engine and PBS take no digit first, and 15 characters in all.
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]{0,3}", re.ASCII)
 _PORTS = (1024, 65535)
 
 
@@ -232,6 +235,11 @@ def _place_problems(site: Site) -> Iterable[Problem]:
     if not _PORTS[0] <= low <= high <= _PORTS[1]:
         text = f"{low}-{high} is not a range of ports between {_PORTS[0]} and {_PORTS[1]}"
         yield Problem(("ports",), text)
+    if not _NAME.fullmatch(site.name):
+        text = (
+            f"{site.name!r} is not one to four letters and digits, of which the first is a letter"
+        )
+        yield Problem(("name",), text)
     if site.scratch is not None and not site.scratch.startswith(("/", "$")):
         text = (
             f"{site.scratch!r} is not absolute; write a whole path, or one that starts with a"

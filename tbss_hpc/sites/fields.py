@@ -112,6 +112,7 @@ FIELDS: dict[str, Field] = {
     "shortest-walltime": _WALLTIME,
     "cores-per-command": _COUNT,
     "memory-per-command": _MEMORY,
+    "name": _WORD,
     "mail": _WORD,
     "directives": Field(_directive, is_list=True),
     "setup": Field(_shell_line, is_list=True),

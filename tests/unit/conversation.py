@@ -13,9 +13,9 @@ from tbss_hpc.core.retry import RetryPolicy
 from tests.unit.world import NAME, some_commands
 
 T0 = 1000.0
-A = f"tb{NAME}-1-1"
-B = f"tb{NAME}-1-2"
-C = f"tb{NAME}-1-3"
+A = f"{NAME}-1-1"
+B = f"{NAME}-1-2"
+C = f"{NAME}-1-3"
 
 
 def attempt(line: int, number: int = 1) -> AttemptId:

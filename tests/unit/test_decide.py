@@ -129,7 +129,7 @@ def test_names_of_allocations_differ_between_controllers() -> None:
     talk = Conversation()
     talk.say(started(7))
 
-    assert list(talk.machine.ledger.allocations) == ["tbabcde-7-1"]
+    assert list(talk.machine.ledger.allocations) == ["abcde-7-1"]
 
 
 def test_names_of_allocations_fit_into_fifteen_characters() -> None:
@@ -137,7 +137,7 @@ def test_names_of_allocations_fit_into_fifteen_characters() -> None:
     talk.hear(*(refused(f"x{number}") for number in range(998)))
     talk.say(started(999))
 
-    assert list(talk.machine.ledger.allocations)[-1] == "tbabcde-999-999"
+    assert list(talk.machine.ledger.allocations)[-1] == "abcde-999-999"
 
 
 def test_a_worker_that_never_joins_is_given_back_and_counts_as_a_failure() -> None:
@@ -168,31 +168,31 @@ def test_after_a_refusal_the_scheduler_is_left_alone_and_longer_each_time() -> N
 
 def test_refusals_do_not_stop_a_run_that_has_a_worker() -> None:
     talk = at_work(commands=9, allocations=2)
-    talk.hear(refused(B), refused(C), refused("tbabcde-1-4"))
+    talk.hear(refused(B), refused(C), refused("abcde-1-4"))
 
     assert talk.say(now=T0 + 999) == []
 
 
 def test_refusals_do_not_stop_a_worker_that_drains_but_still_works() -> None:
     talk = at_work(commands=9, allocations=2)
-    talk.hear(refused(B), refused(C), refused("tbabcde-1-4"))
+    talk.hear(refused(B), refused(C), refused("abcde-1-4"))
 
     assert talk.say(draining(), now=T0 + 999) == []
 
 
 def test_when_an_allocation_ends_that_worked_its_place_is_asked_for_anew() -> None:
     talk = at_work(commands=9, allocations=2)
-    talk.hear(reported(attempt(1)), refused(B), refused(C), refused("tbabcde-1-4"))
+    talk.hear(reported(attempt(1)), refused(B), refused(C), refused("abcde-1-4"))
     talk.say(draining(), orphaned(attempt(2)), left())
 
-    assert talk.say(fenced()) == [submit("tbabcde-1-5")]
+    assert talk.say(fenced()) == [submit("abcde-1-5")]
 
 
 def test_the_first_command_that_a_worker_ends_shows_that_allocations_work() -> None:
     talk = at_work(commands=9, allocations=2)
     talk.hear(refused(B), refused(C))
 
-    assert talk.say(reported(attempt(1))) == [issue(3), submit("tbabcde-1-4")]
+    assert talk.say(reported(attempt(1))) == [issue(3), submit("abcde-1-4")]
     assert talk.machine.failures_in_a_row == []
 
 
