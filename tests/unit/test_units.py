@@ -113,7 +113,10 @@ def test_a_time_is_told_in_its_two_largest_units(seconds: float, words: str) -> 
 
 @given(st.floats(0, 400 * DAY))
 def test_what_is_told_is_close_to_the_truth_and_can_be_read(seconds: float) -> None:
-    assert parse_duration(in_words(seconds)) == pytest.approx(seconds, rel=0.021, abs=0.051)
+    told = parse_duration(in_words(seconds))
+
+    # Half a second is the most that whole seconds are off, from ten seconds up.
+    assert told == pytest.approx(seconds, rel=0.021, abs=0.051 if seconds < 10 else 0.5)
 
 
 @pytest.mark.parametrize(
