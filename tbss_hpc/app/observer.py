@@ -85,7 +85,9 @@ class Observer:
                 self._evidence[allocation.name].look()
 
     def _state(self, offer: Offer | None) -> tuple[RunState, str]:
-        if self.machine.end is not None:
+        # A controller offers itself before its journal says that the run goes on.
+        resumed = offer is not None and offer.epoch > self.machine.epoch
+        if self.machine.end is not None and not resumed:
             return self.machine.end.state, self.machine.end.why
         if offer is None:
             return RunState.PLANNED, ""
