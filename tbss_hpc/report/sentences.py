@@ -16,6 +16,8 @@ def sentence(entry: Entry, machine: Machine) -> str:  # noqa: C901, PLR0912 - a 
             return _ended(report, machine)
         case events.AllocationOverdue(allocation=name, explanation=explanation):
             return f"Allocation {name} runs, and its worker has not joined: {explanation}"
+        case events.AllocationGone(allocation=name, explanation=explanation) if explanation:
+            return f"Allocation {name} came to nothing: {explanation}"
         case events.AllocationGone(allocation=name, state=state):
             return f"Allocation {name} has ended: {state}."
         case events.AllocationFenced(allocation=name, evidence=evidence):
