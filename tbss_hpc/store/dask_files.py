@@ -15,3 +15,5 @@ def keep_dask_to_itself(scratch: Path) -> None:
     for name in [name for name in os.environ if name.startswith("DASK_")]:
         del os.environ[name]
     os.environ["DASK_CONFIG"] = str(scratch / "dask-config")
+    # Every server of Dask's makes a dask-scratch-space, and leaves it there.
+    os.environ["DASK_TEMPORARY_DIRECTORY"] = str(scratch)
