@@ -139,7 +139,7 @@ class Connection:
         worker = self._new_worker(offer)
         try:
             self._house.epoch = offer.epoch
-            await worker
+            await self._join(worker, offer)
         except Exception as error:  # noqa: BLE001 - Dask raises what it likes when nobody answers
             print(f"The controller of epoch {offer.epoch} does not answer: {error!r}", flush=True)
             with contextlib.suppress(Exception):
@@ -149,6 +149,21 @@ class Connection:
         await self._stay(worker, offer)
         self._connected_at = time.monotonic()
         print(f"Left the controller of epoch {offer.epoch}: {worker.why_closed}.", flush=True)
+
+    async def _join(self, worker: CommandWorker, offer: Offer) -> None:
+        """Join a controller, or raise; not longer than it is the one that calls.
+
+        Dask tries for 10 s to reach one that was killed, and slots would idle under its successor.
+        """
+        joining = asyncio.ensure_future(worker.start())
+        while not joining.done():
+            await asyncio.wait([joining], timeout=AGAIN_SECONDS)
+            await self._read_offer()
+            if self._offer != offer and not joining.done():
+                joining.cancel()
+                await asyncio.wait([joining])
+                raise ConnectionError("another controller calls, or the run is over")
+        await joining
 
     def _new_worker(self, offer: Offer) -> CommandWorker:
         host = {"host": "127.0.0.1"} if self._shape.loopback else {}

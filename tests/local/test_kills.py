@@ -10,7 +10,7 @@ from tests import processes
 if TYPE_CHECKING:
     from tests.local.program import Program
 
-SECONDS = 2.5
+SECONDS = 2.0
 
 
 def names(count: int) -> list[str]:
@@ -78,7 +78,7 @@ def test_an_allocation_killed_at_one_stroke_is_swept_and_replaced(tbss: Program)
 
 
 def test_a_stopped_controller_counts_as_alive_and_wakes_up(tbss: Program) -> None:
-    submit(tbss, 4)
+    submit(tbss, 2)
     controller = tbss.controller()
     processes.send(controller, signal.SIGSTOP)
     refused = tbss("resume")
@@ -88,7 +88,7 @@ def test_a_stopped_controller_counts_as_alive_and_wakes_up(tbss: Program) -> Non
     assert refused.code == 4
     assert "controlled already" in refused.err
     assert end.code == 0
-    assert sorted(tbss.witness.said("start")) == names(4)
+    assert sorted(tbss.witness.said("start")) == names(2)
 
 
 def test_a_controller_and_its_worker_killed_together_cost_one_attempt(tbss: Program) -> None:

@@ -40,8 +40,9 @@ COMMANDS = {f"L{n}": line for n, line in enumerate(LINES, start=1) if line[1]}
 @pytest.fixture(scope="module")
 def ended(shared_tbss: Program) -> Program:
     """A run of all these lines that has ended; the last line has no newline."""
-    (shared_tbss.folder / "list").write_text("\n".join(line for line, *_ in LINES))
-    answer = shared_tbss("submit", "list", "--wait")
+    (shared_tbss.folder / "a b").mkdir()
+    (shared_tbss.folder / "a b" / "list").write_text("\n".join(line for line, *_ in LINES))
+    answer = shared_tbss("submit", "a b/list", "--wait")
     assert answer.code == 1, answer.err
     return shared_tbss
 
@@ -58,8 +59,8 @@ def test_each_attempt_has_a_row(ended: Program) -> None:
     assert len(ended.table("attempts.tsv")) == wanted
 
 
-def test_duplicates_are_run_as_often_as_they_are_written(ended: Program) -> None:
-    assert (ended.folder / "again").read_text() == "again\nagain\n"
+def test_duplicates_are_run_each_in_the_folder_of_the_list(ended: Program) -> None:
+    assert (ended.folder / "a b" / "again").read_text() == "again\nagain\n"
 
 
 def test_what_failed_is_a_list_that_can_be_submitted(ended: Program) -> None:
@@ -168,15 +169,6 @@ def test_a_list_comes_from_standard_input_too(tbss: Program) -> None:
 
     assert answer.code == 0
     assert (elsewhere / "here").read_text() == "x\n"
-
-
-def test_commands_run_in_the_folder_of_their_list(tbss: Program) -> None:
-    (tbss.folder / "a b").mkdir()
-    tbss.write("a b/list", "pwd > here")
-    answer = tbss("submit", "a b/list", "--wait")
-
-    assert answer.code == 0
-    assert (tbss.folder / "a b" / "here").read_text() == f"{tbss.folder / 'a b'}\n"
 
 
 def test_a_run_in_which_all_fails_alike_stops_early(tbss: Program) -> None:
