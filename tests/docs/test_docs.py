@@ -5,18 +5,25 @@ from __future__ import annotations
 import re
 from importlib import import_module
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 import typer.main
 
 from tbss_hpc.errors import ExitCode
+from tests.docs.pages import (
+    REFERENCE,
+    ROOT,
+    all_pieces,
+    anchors,
+    complain,
+    documents,
+    prose,
+    sections,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-ROOT = Path(__file__).resolve().parents[2]
+    from pathlib import Path
 
 #: Options that documents name in passing and that are somebody else's.
 FOREIGN_OPTIONS = {
@@ -24,58 +31,12 @@ FOREIGN_OPTIONS = {
     "--export": "of sbatch",
     "--signal": "of sbatch",
     "--folder": "of tests/cluster/slurm_bed.py",
+    "--allocation": "of the worker program",
 }
 
 NO_PROGRAM = pytest.mark.skipif(
     find_spec("tbss_hpc.cli.main") is None, reason="tbss_hpc/cli/main.py is not there"
 )
-
-
-def documents() -> list[Path]:
-    top = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
-    return [path for path in top if path.exists()] + sorted((ROOT / "docs").rglob("*.md"))
-
-
-class Piece(NamedTuple):
-    """A piece of code in a document: a span between backticks, or a line of a block."""
-
-    where: str
-    text: str
-
-
-def pieces(path: Path) -> Iterator[Piece]:
-    in_block = False
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        where = f"{path.relative_to(ROOT)}:{number}"
-        if line.lstrip().startswith("```"):
-            in_block = not in_block
-        elif in_block:
-            yield Piece(where, line.strip())
-        else:
-            yield from (Piece(where, span) for span in re.findall(r"`([^`]+)`", line))
-
-
-def all_pieces() -> list[Piece]:
-    return [piece for path in documents() for piece in pieces(path)]
-
-
-def prose(path: Path) -> str:
-    """Give a document without its code, in which brackets mean nothing."""
-    text = re.sub(
-        r"^```.*?^```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE
-    )
-    return re.sub(r"`[^`\n]*`", "code", text)
-
-
-def anchors(path: Path) -> set[str]:
-    """Name the headings of a document as links to them do."""
-    headings = re.findall(r"^#+\s+(.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", one.lower()).strip().replace(" ", "-") for one in headings}
-
-
-def complain(problems: list[str]) -> None:
-    if problems:
-        pytest.fail("\n".join(problems), pytrace=False)
 
 
 # -- links ------------------------------------------------------------------------------------
@@ -102,7 +63,7 @@ def _resolves(path: Path, target: str) -> bool:
 
 
 def test_every_exit_code_is_documented() -> None:
-    page = (ROOT / "docs" / "reference" / "exit-codes.md").read_text(encoding="utf-8")
+    page = (REFERENCE / "exit-codes.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (\d+) \| `(\w+)` \|", page, re.MULTILINE)
 
     assert {name: int(code) for code, name in rows} == {one.name: one.value for one in ExitCode}
@@ -129,14 +90,20 @@ def test_every_make_target_named_exists() -> None:
 
 
 def program() -> dict[str, set[str]]:
-    """Give the subcommands of tbss-hpc, each with its options; "" stands for none."""
-    app = import_module("tbss_hpc.cli.main").app
-    group = typer.main.get_command(app)
-    commands = {"": group, **getattr(group, "commands", {})}
-    return {
-        name: {"--help"}.union(*({*one.opts, *one.secondary_opts} for one in command.params))
-        for name, command in commands.items()
-    }
+    """Give the subcommands of tbss-hpc, each with its options; "" stands for none.
+
+    A group (`site`) has the options of what is in it, which is listed as well (`site show`).
+    """
+    return _options_below("", typer.main.get_command(import_module("tbss_hpc.cli.main").app))
+
+
+def _options_below(name: str, command: object) -> dict[str, set[str]]:
+    params = getattr(command, "params", [])
+    own = {"--help"}.union(*({*one.opts, *one.secondary_opts} for one in params))
+    found: dict[str, set[str]] = {}
+    for inner, below in getattr(command, "commands", {}).items():
+        found |= _options_below(f"{name} {inner}".strip(), below)
+    return {name: own.union(*found.values()) if name else own, **found}
 
 
 class Call(NamedTuple):
@@ -202,6 +169,46 @@ def test_every_option_named_alone_is_an_option_of_some_subcommand() -> None:
             if (found := re.match(r"--[a-z][a-z-]*", piece.text)) and found[0] not in known
         ]
     )
+
+
+@NO_PROGRAM
+def test_every_subcommand_and_option_is_explained() -> None:
+    page = sections(REFERENCE / "command-line.md")
+    shared = page["Options that several commands share"]
+
+    complain(
+        [
+            f"docs/reference/command-line.md: `tbss-hpc {command}` is not explained."
+            for command in _runnable()
+            if f"tbss-hpc {command}" not in page
+        ]
+        + [
+            f"docs/reference/command-line.md: `tbss-hpc {command} {option}` is not explained."
+            for command, options in _runnable().items()
+            for option in options
+            if f"`{option}`" not in shared + page.get(f"tbss-hpc {command}", "")
+        ]
+    )
+
+
+def _runnable() -> dict[str, list[str]]:
+    """Give what can be typed, without groups, and the long options of each."""
+    known = program()
+    groups = {name.rpartition(" ")[0] for name in known}
+    return {
+        name: sorted(one for one in options if one.startswith("--") and one != "--help")
+        for name, options in known.items()
+        if name not in groups and name
+    }
+
+
+@NO_PROGRAM
+def test_no_subcommand_is_explained_that_is_not_there() -> None:
+    explained = {
+        title.removeprefix("tbss-hpc ") for title in sections(REFERENCE / "command-line.md")
+    }
+
+    assert explained - {"Options that several commands share"} == set(_runnable())
 
 
 # -- the tests' own eyes ----------------------------------------------------------------------
