@@ -25,6 +25,10 @@ _CAUSES = (
         "the `setup` lines of the site file fail on the node",
     ),
     (
+        r"both must be the same version",
+        "tbss-hpc was updated while the run went on: `tbss-hpc cancel`, then `resume`",
+    ),
+    (
         r"Permission denied",
         "the node may not read this virtual environment or the run folder",
     ),

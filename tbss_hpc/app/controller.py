@@ -35,7 +35,7 @@ from tbss_hpc.core.plan import Plan
 from tbss_hpc.errors import FilesError, StoppedError
 from tbss_hpc.report.sentences import sentence
 from tbss_hpc.store.folder import RunFolder
-from tbss_hpc.store.journal import Journal, newest_epoch, read_journal
+from tbss_hpc.store.journal import Journal, JournalReader, newest_epoch
 from tbss_hpc.store.offer import Offer, write_offer
 from tbss_hpc.store.requests import Request, pending, take_away
 
@@ -60,7 +60,10 @@ class Controller:
         # Claimed before the journal is read: from now on no worker starts anything for an earlier
         # controller, and all that one had started is in the journal.
         self._journal = Journal(run, offer.epoch)
-        self._machine: Machine = replay(self._work.commands, self._plan.retry, read_journal(run))
+        reader = JournalReader(run)
+        self._machine: Machine = replay(self._work.commands, self._plan.retry, reader.new())
+        if reader.unread():
+            log.warning("%d lines of the journal are torn or not known here.", reader.unread())
         self._terms = Terms(
             allocations=self._plan.allocations,
             slots=self._plan.shape.slots,

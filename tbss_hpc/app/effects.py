@@ -91,6 +91,11 @@ class Effects:
             case AttemptReported(report=report) if isinstance(report.outcome, Succeeded):
                 if not report.found:
                     self._seconds.append(report.measures.seconds)
+            case AllocationSubmitted(allocation=name) | AllocationRefused(allocation=name):
+                # Only now that the machine knows may the queue be asked what became of it: an
+                # answer that was on its way would have called it gone.
+                self._watch.submitting.discard(name)
+                self._watch.hurry()
             case WorkerJoined():
                 self._watch.hurry()
             case _:
@@ -145,7 +150,6 @@ class Effects:
             else:
                 event = AllocationSubmitted(at=time.time(), allocation=name, native_id=native_id)
         self._post(event)
-        self._watch.submitting.discard(name)
         self._watch.hurry()
 
     def _with_fix(self, words: str) -> str:

@@ -64,7 +64,7 @@ class Observer:
             running=running,
             started_at=self.machine.first_at,
             expected_end=self._expected_end(state, len(running)),
-            dashboard=offer.dashboard if offer is not None and not offer.over else "",
+            dashboard=_dashboard(offer),
             paths=self._paths(),
         )
 
@@ -94,6 +94,9 @@ class Observer:
         if controller_alive(offer) is False:
             why = f"its controller on {offer.host} ended without closing it; `tbss-hpc resume`"
             return RunState.INTERRUPTED, why
+        failures = self.machine.failures_in_a_row
+        if failures and not any(a.live for a in self.machine.ledger.allocations.values()):
+            return RunState.PAUSED, f"an allocation came to nothing: {failures[-1]}"
         return RunState.RUNNING, ""
 
     def _running(self) -> list[RunningStatus]:
@@ -161,7 +164,8 @@ class Observer:
 
     def _seconds_left(self, allocation: Standby) -> float | None:
         heartbeat = self._evidence[allocation.name].heartbeat
-        if allocation.over or heartbeat is None or heartbeat.seconds_left is None:
+        works = allocation.place in (Place.JOINED, Place.AWAY)
+        if not works or heartbeat is None or heartbeat.seconds_left is None:
             return None
         return max(0.0, heartbeat.seconds_left - (time.time() - heartbeat.at))
 
@@ -196,6 +200,13 @@ class Observer:
         if run.score_picture.exists():
             named |= {"scores": run.scores, "score_picture": run.score_picture}
         return {name: str(path) for name, path in named.items()}
+
+
+def _dashboard(offer: Offer | None) -> str:
+    """Give the address of the dashboard, unless it is known to be gone."""
+    if offer is None or offer.over or controller_alive(offer) is False:
+        return ""
+    return offer.dashboard
 
 
 def _controller(offer: Offer | None) -> ControllerStatus | None:

@@ -47,4 +47,7 @@ class Tables:
         ledger = self._machine.ledger
         replace_file(self._run.status_table, status_table(ledger, self._logs).encode())
         replace_file(self._run.attempts_table, attempts_table(ledger).encode())
-        replace_file(self._run.failed_commands, failed_commands(ledger).encode())
+        replace_file(
+            self._run.failed_commands,
+            failed_commands(ledger, ended=self._machine.end is not None).encode(),
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from datetime import datetime
+from pathlib import Path
 
 import typer
 from rich.console import Console, Group
@@ -98,7 +99,9 @@ def _picture(status: Status) -> Group:
 
 def status_text(status: Status) -> list[str]:
     """Show a status in a few lines."""
-    lines = [f"Run {status.run}: {status.state}" + (f" ({status.why})" if status.why else "")]
+    lines = [
+        f"Run {Path(status.run).name}: {status.state}" + (f" ({status.why})" if status.why else "")
+    ]
     lines.append(count_line(status.counts))
     lines += allocation_lines(status.allocations)
     if status.running:

@@ -13,7 +13,7 @@ class RunState(Enum):
 
     PLANNED = "planned"
     RUNNING = "running"
-    PAUSED = "paused"
+    PAUSED = "paused"  #: the last allocation came to nothing; another is asked for a little later
     FINISHED = "finished"  #: every command is done
     INCOMPLETE = "incomplete"  #: every command was tried, some failed
     STOPPED = "stopped"  #: given up early, for a reason that is told

@@ -52,8 +52,8 @@ class Place(Enum):
     PENDING = "pending"  #: the scheduler has it; its worker has not joined yet
     JOINED = "joined"
     AWAY = "away"  #: its worker had joined and is not connected now
-    GONE = "ended"  #: the scheduler says that it ended; its commands may be alive
-    FENCED = "over"  #: certainly nothing of it runs
+    GONE = "ending"  #: the scheduler says that it ended; its commands may be alive
+    FENCED = "ended"  #: certainly nothing of it runs
     REFUSED = "refused"
 
 

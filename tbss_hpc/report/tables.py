@@ -29,10 +29,13 @@ def attempts_table(ledger: Ledger) -> str:
     return _table(ATTEMPT_COLUMNS, rows)
 
 
-def failed_commands(ledger: Ledger) -> str:
-    """Write what did not succeed as a command list that can be submitted again."""
+def failed_commands(ledger: Ledger, *, ended: bool) -> str:
+    """Write what did not succeed as a command list that can be submitted again.
+
+    ended -- the run is over, so what was never tried belongs to it, too.
+    """
     standings = ledger.standings.values()
-    failed = [s for s in standings if s.verdict in (Verdict.FAILED, Verdict.CANCELLED)]
+    failed = [s for s in standings if s.verdict is not Verdict.DONE and (ended or s.verdict)]
     folders = sorted({s.command.folder for s in failed})
     lines = [f"# run in {folder}" for folder in folders]
     return "".join(f"{line}\n" for line in [*lines, *(s.command.text for s in failed)])

@@ -112,6 +112,10 @@ class JournalReader:
                 if not isinstance(entry, Inherited):
                     yield entry
 
+    def unread(self) -> int:
+        """Count the lines that were torn, or that this version does not know."""
+        return sum(len(reader.unread) for reader in self._readers.values())
+
     def _limits(self, files: list[Path]) -> dict[str, int]:
         """Say how much of each file counts: as much as the next controller has taken in."""
         limits: dict[str, int] = {}
@@ -130,8 +134,3 @@ class JournalReader:
             except msgspec.DecodeError:
                 return Inherited({}), len(line)  # still being written, or of an older version
         return self._first[path.name]
-
-
-def read_journal(run: RunFolder) -> Iterator[Entry]:
-    """Yield every entry of a run, oldest first."""
-    return JournalReader(run).new()

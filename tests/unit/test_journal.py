@@ -16,7 +16,7 @@ from tbss_hpc.core.command import Fingerprint
 from tbss_hpc.core.outcome import Cut, Invalid, Succeeded
 from tbss_hpc.errors import FilesError, StoppedError
 from tbss_hpc.store.folder import RunFolder
-from tbss_hpc.store.journal import Journal, JournalReader, newest_epoch, read_journal
+from tbss_hpc.store.journal import Journal, JournalReader, newest_epoch
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def left(name: str) -> Entry:
 
 
 def names(run: RunFolder) -> list[str]:
-    return [e.allocation for e in read_journal(run) if isinstance(e, events.WorkerLeft)]
+    return [e.allocation for e in JournalReader(run).new() if isinstance(e, events.WorkerLeft)]
 
 
 ENTRIES: list[Entry] = [
@@ -59,12 +59,12 @@ def test_entries_are_read_as_they_were_written(run: RunFolder) -> None:
     journal.append(ENTRIES)
     journal.close()
 
-    assert list(read_journal(run)) == ENTRIES
+    assert list(JournalReader(run).new()) == ENTRIES
 
 
 def test_before_the_first_controller_there_is_nothing(run: RunFolder) -> None:
     assert newest_epoch(run) == 0
-    assert list(read_journal(run)) == []
+    assert list(JournalReader(run).new()) == []
 
 
 def test_an_epoch_belongs_to_whoever_claims_it_first(run: RunFolder) -> None:

@@ -80,7 +80,7 @@ def test_every_line_has_a_cell_for_every_column() -> None:
 
 
 def test_what_failed_can_be_submitted_again() -> None:
-    text = failed_commands(ledger_of_everything())
+    text = failed_commands(ledger_of_everything(), ended=False)
 
     assert text == "# run in /data\ntrue 2\ntrue 3\n"
     again = parse_list(text.encode(), source="failed.commands", folder="/data")
@@ -88,7 +88,7 @@ def test_what_failed_can_be_submitted_again() -> None:
 
 
 def test_where_nothing_failed_there_is_nothing_to_submit_again() -> None:
-    assert failed_commands(Ledger(some_commands(2))) == ""
+    assert failed_commands(Ledger(some_commands(2)), ended=False) == ""
 
 
 def test_the_folders_of_what_failed_are_named() -> None:
@@ -97,4 +97,14 @@ def test_the_folders_of_what_failed_are_named() -> None:
     for standing in ledger.standings.values():
         ledger.settle(standing, Verdict.FAILED)
 
-    assert failed_commands(ledger) == "# run in /data\n# run in /other\ntrue 1\ntrue 2\n"
+    assert (
+        failed_commands(ledger, ended=False) == "# run in /data\n# run in /other\ntrue 1\ntrue 2\n"
+    )
+
+
+def test_what_was_never_tried_is_listed_once_the_run_is_over() -> None:
+    ledger = Ledger(some_commands(2))
+
+    text = failed_commands(ledger, ended=True)
+
+    assert text.splitlines()[-2:] == ["true 1", "true 2"]
