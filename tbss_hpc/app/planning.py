@@ -52,16 +52,16 @@ def make_plan(work: Work, site: Site, wishes: Wishes) -> Plan:
         already_done=len(work.done),
         estimate=estimate,
         allocations=allocations,
-        shape=_shape(site, per_allocation, walltime),
+        shape=shape_of(site, per_allocation, walltime),
         retry=RetryPolicy(command_retries=wishes.retries),
         timeout_seconds=wishes.timeout_seconds,
         core_hours_limit=site.core_hours,
         submissions_per_minute=site.submissions_per_minute,
-        token=_token(site.name),
+        token=fresh_token(site.name),
     )
 
 
-def _token(name: str) -> str:
+def fresh_token(name: str) -> str:
     """Begin the names of a run's allocations: the site's word, and letters by chance."""
     by_chance = (secrets.choice(_LETTERS) for _ in range(_TOKEN - len(name)))
     return name + "".join(by_chance)
@@ -90,7 +90,8 @@ def _walltime(site: Site, todo: int, places: int, estimate: Estimate | None) -> 
     return walltime_for(todo, places, estimate, site.walltime)
 
 
-def _shape(site: Site, per_allocation: int, walltime: float | None) -> Shape:
+def shape_of(site: Site, per_allocation: int, walltime: float | None) -> Shape:
+    """Say what an allocation looks like."""
     local = site.scheduler == "local"
     return Shape(
         slots=per_allocation,

@@ -46,12 +46,12 @@ def prepare(typed: Typed, environ: Mapping[str, str]) -> tuple[Prepared, list[st
     )
     work = find_work(typed.source, environ)
     resolved = load_here(typed.scheduler, typed.site, environ, typed.site_options)
-    site, notes = _with_cores(resolved.site, environ)
+    site, notes = with_cores(resolved.site, environ)
     plan = make_plan(work, site, wishes)
     return Prepared(work, plan, site, as_yaml(resolved)), [*work.notes, *notes]
 
 
-def _with_cores(site: Site, environ: Mapping[str, str]) -> tuple[Site, list[str]]:
+def with_cores(site: Site, environ: Mapping[str, str]) -> tuple[Site, list[str]]:
     """Say how many cores a local allocation has, unless the site or an option does."""
     if site.scheduler != "local" or site.cores is not None:
         return site, []
@@ -67,8 +67,11 @@ def _with_cores(site: Site, environ: Mapping[str, str]) -> tuple[Site, list[str]
 
 
 def _duration(option: str, text: str | None) -> float | None:
-    if text is None:
-        return None
+    return None if text is None else read_duration(option, text)
+
+
+def read_duration(option: str, text: str) -> float:
+    """Read a time that was typed. Raises UsageError."""
     try:
         return parse_duration(text)
     except ValueError as error:

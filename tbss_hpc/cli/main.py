@@ -15,6 +15,7 @@ from tbss_hpc.cli import (
     cancel,
     cleanup,
     demo,
+    doctor,
     logs,
     plan,
     resume,
@@ -35,7 +36,20 @@ app = typer.Typer(
     "\n\nNothing is lost and nothing is run twice at once; every result is proved. Try"
     " `tbss-hpc demo` first: it needs neither a cluster nor FSL.",
 )
-for module in (demo, plan, submit, attach, status, logs, cancel, resume, target, site, cleanup):
+for module in (
+    demo,
+    doctor,
+    plan,
+    submit,
+    attach,
+    status,
+    logs,
+    cancel,
+    resume,
+    target,
+    site,
+    cleanup,
+):
     module.register(app)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -42,6 +42,18 @@ def worker_command(python: str, run: RunFolder, allocation: str) -> list[str]:
         *(python, "-I", "-m", "tbss_hpc.worker"),
         *("--run", str(run.root), "--allocation", allocation),
     ]
+
+
+def probe_command(python: str, run: RunFolder, _allocation: str) -> list[str]:
+    """Give the command of `doctor`'s one small allocation, in place of a worker's."""
+    return [
+        *(python, "-I", "-m", "tbss_hpc.worker.probe"),
+        *("--question", str(run.question), "--into", str(run.answer)),
+    ]
+
+
+#: Gives what a script runs: from a Python, a run folder and the name of an allocation.
+Program = Callable[[str, RunFolder, str], list[str]]
 
 
 def tail(path: Path, lines: int = 15) -> str:

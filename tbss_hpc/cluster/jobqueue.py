@@ -14,7 +14,7 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping
 
-from tbss_hpc.cluster.batch import Refused, worker_command
+from tbss_hpc.cluster.batch import Program, Refused, worker_command
 from tbss_hpc.core.plan import Shape
 from tbss_hpc.core.site import Site
 from tbss_hpc.core.units import format_memory, format_walltime
@@ -57,7 +57,9 @@ async def ask(argv: list[str], environment: Mapping[str, str]) -> Reply:
 class SlurmAllocation(SLURMJob):
     """One allocation, as dask-jobqueue renders and submits it."""
 
-    def __init__(self, run: RunFolder, allocation: str, site: Site, shape: Shape) -> None:
+    def __init__(
+        self, run: RunFolder, allocation: str, site: Site, shape: Shape, program: Program
+    ) -> None:
         """Pass every option, so that none is taken from a user's own dask-jobqueue file."""
         self._script = run.script_of(allocation)
         self._environment = slurm.submission_environment(site, os.environ)
@@ -86,7 +88,7 @@ class SlurmAllocation(SLURMJob):
         # The script names the run folder and nothing else: address and certificate are read
         # there, at the start and on every reconnect (decision 7). exec, so that the batch
         # system's signals reach the watchers.
-        command = shlex.join(worker_command(sys.executable, run, allocation))
+        command = shlex.join(program(sys.executable, run, allocation))
         self._command_template = f"exec {command}"
 
     @contextlib.contextmanager
@@ -110,15 +112,18 @@ class SlurmAllocation(SLURMJob):
 class SlurmBatch:
     """SLURM, asked for all allocations at once."""
 
-    def __init__(self, run: RunFolder, site: Site, shape: Shape) -> None:
-        """Know what to submit."""
+    def __init__(
+        self, run: RunFolder, site: Site, shape: Shape, program: Program = worker_command
+    ) -> None:
+        """Know what to submit; `program` is what its script runs."""
         self._run = run
         self._site = site
         self._shape = shape
+        self._program = program
 
     def script(self, allocation: str) -> str:
         """Give the script that would be submitted."""
-        return str(SlurmAllocation(self._run, allocation, self._site, self._shape).job_script())
+        return str(self._job(allocation).job_script())
 
     def submit_command(self, allocation: str) -> list[str]:
         """Give the command that would submit it."""
@@ -126,8 +131,7 @@ class SlurmBatch:
 
     async def submit(self, allocation: str) -> str:
         """Submit an allocation; give its native id. Raises Refused with sbatch's own words."""
-        job = SlurmAllocation(self._run, allocation, self._site, self._shape)
-        return await job.ask_for_it()
+        return await self._job(allocation).ask_for_it()
 
     async def cancel(self, allocation: str, native_id: str) -> None:
         """Cancel an allocation by its native id, or by its name if that is all we have."""
@@ -145,6 +149,9 @@ class SlurmBatch:
         environment = slurm.query_environment(os.environ)
         question = slurm.queue_query(names, os.environ.get("SLURM_CLUSTERS", ""))
         return slurm.read_queue(await ask(question, environment), names)
+
+    def _job(self, allocation: str) -> SlurmAllocation:
+        return SlurmAllocation(self._run, allocation, self._site, self._shape, self._program)
 
     def sweep(self, _allocation: str) -> bool:
         """Do nothing: its processes are on another host."""

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from tbss_hpc.cluster.batch import Refused, worker_command
+from tbss_hpc.cluster.batch import Program, Refused, worker_command
 from tbss_hpc.schedulers.answers import DontKnow, Gone, Seen
 from tbss_hpc.store.folder import RunFolder
 from tbss_hpc.store.process import process_alive, process_identity
@@ -26,15 +26,16 @@ _PROC = Path("/proc")
 class LocalBatch:
     """Starts, ends and watches allocations on this host."""
 
-    def __init__(self, run: RunFolder) -> None:
-        """Know where scripts and outputs go."""
+    def __init__(self, run: RunFolder, program: Program = worker_command) -> None:
+        """Know where scripts and outputs go, and what a script runs."""
         self._run = run
+        self._program = program
         #: Our own children, to be reaped; those of an earlier controller belong to init.
         self._children: list[subprocess.Popen[bytes]] = []
 
     def script(self, allocation: str) -> str:
         """Give the script that starts a worker."""
-        command = shlex.join(worker_command(sys.executable, self._run, allocation))
+        command = shlex.join(self._program(sys.executable, self._run, allocation))
         return f"#!/bin/bash\nexec {command}\n"
 
     def submit_command(self, allocation: str) -> list[str]:

@@ -35,6 +35,9 @@ class RunFolder:
         self.records = root / "records"
         self.logs = root / "logs"
         self.allocations = root / "allocations"
+        #: Only in the folder of a probe: what a node is asked, and what it says.
+        self.question = root / "question.json"
+        self.answer = root / "answer.json"
         self.tls = root / "tls"
         self.certificate = self.tls / "run.crt"
         self.key = self.tls / "run.key"
