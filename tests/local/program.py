@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 PROGRAM = Path(sys.executable).parent / "tbss-hpc"
+#: Commands at a time, whatever the machine has.
+SLOTS = 2
 #: What a machine's own set-up may hold that would change what the program does.
 _FOREIGN = ("FSL", "SLURM_", "PBS_", "SGE_", "JOB_ID", "DASK_", "TBSS_HPC", "COLUMNS", "LINES")
 
@@ -39,7 +41,14 @@ class Program:
         for folder in (self.folder, self.home, self.tmp):
             folder.mkdir()
         kept = {n: v for n, v in os.environ.items() if not n.startswith(_FOREIGN)}
-        self.environment = {**kept, "HOME": str(self.home), "TMPDIR": str(self.tmp)}
+        site = root / "site.yaml"
+        site.write_text(f"scheduler: local\ncores: {SLOTS}\n")
+        self.environment = {
+            **kept,
+            "HOME": str(self.home),
+            "TMPDIR": str(self.tmp),
+            "TBSS_HPC_SITE": str(site),
+        }
         self.witness = Witness(self.folder)
 
     def __call__(self, *words: object, stdin: str | bytes = b"") -> Answer:
@@ -152,9 +161,21 @@ class Witness:
 
         The lock is the kernel's: whatever kills the command and all its children releases it.
         """
+        return self._around(name, f"sleep {seconds}")
+
+    def gate(self, name: str) -> str:
+        """Give a command like that which runs until it is let go."""
+        return self._around(name, f"until [ -e {name}.go ] || [ -e go ]; do sleep 0.1; done")
+
+    def let_go(self, *names: str) -> None:
+        """Let these commands end, or all of them, now and later."""
+        for name in names or ("",):
+            (self._said.parent / f"{name}.go".removeprefix(".")).touch()
+
+    def _around(self, name: str, what: str) -> str:
         return (
             f"exec 9>>{name}.lock; flock -n 9 || echo double {name} >> witness;"
-            f" echo start {name} >> witness; sleep {seconds}; echo end {name} >> witness"
+            f" echo start {name} >> witness; {what}; echo end {name} >> witness"
         )
 
     def said(self, what: str) -> list[str]:

@@ -69,7 +69,7 @@ def test_a_run_is_watched_cancelled_and_resumed(tbss: Program) -> None:
 
 
 def test_a_controller_in_the_foreground_ends_in_order_when_told_to(tbss: Program) -> None:
-    tbss.write("list", *(tbss.witness.line(name, 2.5) for name in ("a", "b", "c")))
+    tbss.write("list", *(tbss.witness.gate(name) for name in ("a", "b", "c")))
     for number, words in (
         (signal.SIGINT, ("submit", "list", "--foreground")),
         (signal.SIGTERM, ("resume", "--foreground")),
@@ -77,6 +77,7 @@ def test_a_controller_in_the_foreground_ends_in_order_when_told_to(tbss: Program
         controller = tbss.start(*words)
         assert processes.until(lambda: tbss.run_folder().exists())
         tbss.until(lambda s: s["counts"]["running"] and s["controller"]["alive"] == "yes")
+        tbss.until(lambda s: s["allocations"][0]["state"] == "joined")
         controller.send_signal(number)
         _out, err = controller.communicate(timeout=processes.PATIENCE_SECONDS)
 
@@ -84,6 +85,7 @@ def test_a_controller_in_the_foreground_ends_in_order_when_told_to(tbss: Program
         assert b"tbss-hpc resume --run" in err
         assert b"Traceback" not in err
         assert tbss.status()["state"] == "interrupted"
+    tbss.witness.let_go()
     end = tbss("resume", "--foreground")
 
     assert end.code == 0

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests import processes
-from tests.local.program import Program
+from tests.local.program import SLOTS, Program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,11 +80,12 @@ def test_a_disk_that_fills_during_a_run_loses_and_doubles_nothing(
     tbss: Program, disk: SmallDisk
 ) -> None:
     names = ["a", "b", "c", "d"]
-    tbss.write("list", *(tbss.witness.line(name, 3) for name in names))
+    tbss.write("list", *(tbss.witness.gate(name) for name in names))
     assert tbss("submit", "list", "--workers", 1).code == 0
-    running = len(tbss.until_running()["running"])
+    tbss.until_running(SLOTS)
     disk.fill()
-    ended = processes.until(lambda: len(tbss.witness.said("end")) >= running)
+    tbss.witness.let_go()
+    ended = processes.until(lambda: len(tbss.witness.said("end")) == SLOTS)
     interrupted = tbss.until(lambda status: status["state"] == "interrupted")
     refused = [tbss("resume"), tbss("cancel")]
     log = (tbss.run_folder() / "controller.log").read_text()

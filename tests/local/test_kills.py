@@ -6,11 +6,12 @@ import signal
 from typing import TYPE_CHECKING
 
 from tests import processes
+from tests.local.program import SLOTS
 
 if TYPE_CHECKING:
-    from tests.local.program import Program
+    from collections.abc import Iterable
 
-SECONDS = 2.0
+    from tests.local.program import Program
 
 
 def names(count: int) -> list[str]:
@@ -19,62 +20,88 @@ def names(count: int) -> list[str]:
 
 
 def submit(tbss: Program, count: int) -> None:
-    """Start a run of commands that tell the witness what they do."""
-    tbss.write("list", *(tbss.witness.line(name, SECONDS) for name in names(count)))
+    """Start a run of commands that tell the witness what they do, and end when they may."""
+    tbss.write("list", *(tbss.witness.gate(name) for name in names(count)))
     answer = tbss("submit", "list")
     assert answer.code == 0, answer.err
-    tbss.until_running()
+    tbss.until_running(SLOTS)
+
+
+def kill_at_one_stroke(pids: Iterable[int]) -> None:
+    """Kill processes so that none lives to see another one die."""
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for pid in pids:
+            processes.send(pid, number)
+
+
+def let_those_end_that_run(tbss: Program) -> None:
+    """Let the commands that run end, and wait until they say so themselves."""
+    started = tbss.witness.said("start")
+    tbss.witness.let_go(*started)
+    assert processes.until(lambda: sorted(tbss.witness.said("end")) == sorted(started))
 
 
 def test_three_killed_controllers_and_a_killed_worker_lose_and_double_nothing(
     tbss: Program,
 ) -> None:
     submit(tbss, 8)
-    for _ in range(3):
+    tbss.kill_controller()
+    assert tbss("resume").code == 0
+    tbss.until(lambda status: status["allocations"][0]["state"] == "joined")
+    assert len(tbss.witness.said("start")) == SLOTS  # adopted, and not begun again
+
+    for round_ in (1, 2):
         tbss.kill_controller()
-        assert tbss.status()["state"] == "interrupted"
+        interrupted = tbss.status()
+        let_those_end_that_run(tbss)  # while nobody controls them
         assert tbss("resume").code == 0
-        tbss.until_running()
-    cut = tbss.status()["running"]
+        after = tbss.until(lambda status: status["counts"]["running"] == SLOTS)
+
+        assert interrupted["state"] == "interrupted"
+        assert interrupted["counts"]["running"] == SLOTS
+        assert after["counts"]["done"] == round_ * SLOTS
+        assert len(tbss.witness.said("start")) == (round_ + 1) * SLOTS
+
     *_watchers, worker = tbss.workers()
     processes.send(worker, signal.SIGKILL)
+    tbss.until_gone(worker)
+    tbss.witness.let_go()
     end = tbss("attach")
-    lost = tbss.status()["outcomes"].get("lost", 0)
 
     assert end.code == 0, end.out
     assert tbss.witness.said("double") == []
     assert sorted(tbss.witness.said("end")) == names(8)
-    assert 0 < lost <= len(cut)
-    assert len(tbss.witness.said("start")) == 8 + lost
-
-
-def test_commands_go_on_and_end_while_nobody_controls_them(tbss: Program) -> None:
-    submit(tbss, 2)
-    tbss.kill_controller()
-    ended = processes.until(lambda: len(tbss.witness.said("end")) >= 2)
-    counts = tbss.status()["counts"]
-    answer = tbss("resume", "--wait")
-
-    assert ended
-    assert counts["total"] == sum(counts.values()) - counts["total"]
-    assert answer.code == 0, answer.out
-    assert sorted(tbss.witness.said("start")) == names(2)
-    assert tbss.status()["outcomes"]["succeeded"] == 2
-    assert "lost" not in tbss.status()["outcomes"]
+    assert tbss.status()["outcomes"]["lost"] == SLOTS
+    assert len(tbss.witness.said("start")) == 8 + SLOTS
 
 
 def test_an_allocation_killed_at_one_stroke_is_swept_and_replaced(tbss: Program) -> None:
-    submit(tbss, 4)
-    for pid in tbss.workers():
-        processes.send(pid, signal.SIGSTOP)
-    for pid in tbss.workers():
-        processes.send(pid, signal.SIGKILL)
+    submit(tbss, 3)
+    kill_at_one_stroke(tbss.workers())
+    tbss.until(lambda status: status["outcomes"].get("lost") == SLOTS)
+    tbss.witness.let_go()
     end = tbss("attach")
 
     assert end.code == 0, end.out
     assert tbss.witness.said("double") == []
-    assert sorted(tbss.witness.said("end")) == names(4)
-    assert [row["outcome"] for row in tbss.table("attempts.tsv")].count("lost") > 0
+    assert sorted(tbss.witness.said("end")) == names(3)
+    assert len(tbss.witness.said("start")) == 3 + SLOTS
+
+
+def test_a_controller_and_its_allocation_killed_together_cost_one_attempt(tbss: Program) -> None:
+    submit(tbss, 3)
+    controller = tbss.controller()
+    kill_at_one_stroke([controller, *tbss.workers()])
+    tbss.until_gone(controller)
+    assert tbss("resume").code == 0
+    tbss.until(lambda status: status["outcomes"].get("lost") == SLOTS)
+    tbss.witness.let_go()
+    end = tbss("attach")
+
+    assert end.code == 0, end.out
+    assert tbss.witness.said("double") == []
+    assert sorted(tbss.witness.said("end")) == names(3)
+    assert [int(row["attempts"]) for row in tbss.table()] == [2, 2, 1]
 
 
 def test_a_stopped_controller_counts_as_alive_and_wakes_up(tbss: Program) -> None:
@@ -82,6 +109,7 @@ def test_a_stopped_controller_counts_as_alive_and_wakes_up(tbss: Program) -> Non
     controller = tbss.controller()
     processes.send(controller, signal.SIGSTOP)
     refused = tbss("resume")
+    let_those_end_that_run(tbss)
     processes.send(controller, signal.SIGCONT)
     end = tbss("attach")
 
@@ -89,18 +117,3 @@ def test_a_stopped_controller_counts_as_alive_and_wakes_up(tbss: Program) -> Non
     assert "controlled already" in refused.err
     assert end.code == 0
     assert sorted(tbss.witness.said("start")) == names(2)
-
-
-def test_a_controller_and_its_worker_killed_together_cost_one_attempt(tbss: Program) -> None:
-    submit(tbss, 3)
-    pids = [tbss.controller(), *tbss.workers()]
-    for number in (signal.SIGSTOP, signal.SIGKILL):
-        for pid in pids:
-            processes.send(pid, number)
-    tbss.until_gone(pids[0])
-    answer = tbss("resume", "--wait")
-
-    assert answer.code == 0, answer.out
-    assert tbss.witness.said("double") == []
-    assert sorted(tbss.witness.said("end")) == names(3)
-    assert max(int(row["attempts"]) for row in tbss.table()) == 2
