@@ -50,3 +50,4 @@ class Report(Struct, frozen=True):
     measures: Measures = Measures()
     proofs: tuple[Fingerprint, ...] = ()  #: the outputs that made it count
     found: bool = False  #: the outputs were there already, and nothing was run
+    concluded: bool = False  #: no worker said so: the machine had to conclude it

@@ -13,6 +13,7 @@ from tbss_hpc.core import actions, events
 from tbss_hpc.core.actions import End, Entry, RunState
 from tbss_hpc.core.attempt import AttemptId, Report
 from tbss_hpc.core.command import Command
+from tbss_hpc.core.events import Event
 from tbss_hpc.core.ledger import Ledger, Place, Standby, Standing, Verdict
 from tbss_hpc.core.outcome import Fault, Lost, NotStarted, Outcome, Succeeded, fault
 from tbss_hpc.core.retry import RetryPolicy
@@ -50,8 +51,7 @@ class Machine:
         if standing is None or standing.attempt != report.attempt:
             return True
         # The records may speak after we had to conclude something without them.
-        late = _unheard(standing) and not isinstance(report.outcome, NotStarted)
-        return not (self.ledger.is_in_flight(standing) or late)
+        return not (self.ledger.is_in_flight(standing) or _concluded(standing))
 
     # -- the controller and the user ------------------------------------------------------------
 
@@ -196,7 +196,7 @@ class Machine:
         standing = self.ledger.standings.get(attempt.command)
         if standing is None or _has_ended(standing, attempt):
             return  # it ended after the worker said that it ran
-        if standing.attempt == attempt and _unheard(standing) == Lost():
+        if standing.attempt == attempt and _concluded(standing):
             self._find_again(standing)
         if standing.attempt == attempt and self.ledger.is_in_flight(standing):
             standing.held_by, standing.doubt = allocation.name, frozenset()
@@ -239,7 +239,7 @@ class Machine:
         if self.settled_already(report):
             return
         standing = self.ledger.standings[report.attempt.command]
-        if _unheard(standing):
+        if _concluded(standing):
             self._find_again(standing)
         self._note_work(report)
         self._settle(standing, report)
@@ -271,10 +271,11 @@ class Machine:
 
     def _settle_unheard(self, standing: Standing, suspects: frozenset[str]) -> None:
         name = min(suspects, default="")
-        self._settle(standing, Report(standing.attempt, NotStarted(), name, ""))
+        self._settle(standing, Report(standing.attempt, NotStarted(), name, "", concluded=True))
 
     def _resolve(self, standing: Standing, outcome: Lost | NotStarted, allocation: Standby) -> None:
-        report = Report(standing.attempt, outcome, allocation.name, allocation.node)
+        where = (allocation.name, allocation.node)
+        report = Report(standing.attempt, outcome, *where, concluded=True)
         self._settle(standing, report)
 
     def _settle(self, standing: Standing, report: Report) -> None:
@@ -324,23 +325,31 @@ class Machine:
     }
 
 
-def _unheard(standing: Standing) -> Lost | NotStarted | None:
-    """Give what was concluded of the newest attempt, if nothing was tried since."""
+def _concluded(standing: Standing) -> bool:
+    """Tell whether we concluded how the newest attempt ended, and nothing was tried since."""
     last = standing.reports[-1] if standing.reports else None
-    if last is None or last.attempt != standing.attempt or standing.verdict is not None:
-        return None
-    return last.outcome if isinstance(last.outcome, Lost | NotStarted) else None
+    newest = last is not None and last.attempt == standing.attempt and last.concluded
+    return newest and standing.verdict is None
 
 
 def _has_ended(standing: Standing, attempt: AttemptId) -> bool:
     """Tell whether a worker has said how an attempt ended."""
-    concluded = (Lost(), NotStarted())
-    return any(r.attempt == attempt and r.outcome not in concluded for r in standing.reports)
+    return any(r.attempt == attempt and not r.concluded for r in standing.reports)
 
 
 def _given_back(allocation: Standby) -> bool:
     """Tell whether an allocation was to end, so that it is no failure if it does."""
     return allocation.cancelled or allocation.released or allocation.draining or allocation.overdue
+
+
+def reports_first(facts: Iterable[Event]) -> list[Event]:
+    """Put what arrived at the same time into an order that survives a torn journal.
+
+    A worker that joins again names what it holds, and what it does not name counts as never
+    started, unless a report says more. Were the journal cut between the two, the next controller
+    would make a finished command again.
+    """
+    return sorted(facts, key=lambda fact: not isinstance(fact, events.AttemptReported))
 
 
 def replay(commands: Iterable[Command], policy: RetryPolicy, entries: Iterable[Entry]) -> Machine:

@@ -8,8 +8,9 @@ import pytest
 
 from tbss_hpc.core import actions, events
 from tbss_hpc.core.actions import Cancel, Discard, End, Entry, Release, RunState
+from tbss_hpc.core.events import Event
 from tbss_hpc.core.ledger import Place, Verdict
-from tbss_hpc.core.machine import Machine
+from tbss_hpc.core.machine import Machine, reports_first
 from tbss_hpc.core.outcome import Cut, Failed, Lost, NotStarted, Succeeded
 from tbss_hpc.core.retry import RetryPolicy
 from tests.unit.conversation import (
@@ -177,6 +178,14 @@ def test_what_a_worker_names_although_it_has_ended_is_left_alone() -> None:
     assert talk.outcomes(1) == [Failed(1)]
 
 
+def test_what_a_worker_names_although_it_refused_it_is_left_alone() -> None:
+    talk = at_work(commands=1)
+    talk.hear(orphaned(attempt(1)), left(), reported(attempt(1), NotStarted()))
+
+    assert talk.say(joined(A, attempt(1))) == [issue(1, 2)]
+    assert talk.outcomes(1) == [NotStarted()]
+
+
 def test_a_worker_that_was_fenced_too_early_gets_its_attempt_back() -> None:
     talk = at_work(commands=1)
     talk.hear(orphaned(attempt(1)), left(), gone(), fenced(A, attempt(1)))
@@ -296,6 +305,18 @@ def test_a_run_that_was_cancelled_goes_on_when_it_is_resumed() -> None:
 
     assert talk.say(started(2, A)) == [submit(f"{A[:-3]}2-2")]
     assert talk.standing(1).verdict is None
+
+
+def test_reports_are_written_before_what_may_be_concluded_without_them() -> None:
+    facts: list[Event] = [
+        *(left(), joined(), reported(attempt(1))),
+        *(fenced(), reported(attempt(2))),
+    ]
+
+    assert reports_first(facts) == [
+        *(reported(attempt(1)), reported(attempt(2))),
+        *(left(), joined(), fenced()),
+    ]
 
 
 def test_what_our_own_cancelling_cut_is_not_charged() -> None:

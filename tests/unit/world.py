@@ -20,7 +20,7 @@ from tbss_hpc.core.command import Command
 from tbss_hpc.core.decide import Terms, decide
 from tbss_hpc.core.events import Event
 from tbss_hpc.core.ledger import Place, Verdict
-from tbss_hpc.core.machine import Machine, replay
+from tbss_hpc.core.machine import Machine, replay, reports_first
 from tbss_hpc.core.outcome import Cut, Failed, NotStarted, Outcome, Succeeded
 from tbss_hpc.core.retry import RetryPolicy
 
@@ -152,7 +152,7 @@ class World:
             return
         controller, machine = self.controller, self.controller.machine
         arrived, controller.inbox = controller.inbox, []
-        facts = [f for event in arrived for f in self._with_records(event)]
+        facts = reports_first(f for event in arrived for f in self._with_records(event))
         news = [fact for fact in facts if self._fold(machine, fact)]
         decided = decide(machine, self.terms, self.now)
         for action in decided:
