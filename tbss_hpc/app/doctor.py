@@ -11,7 +11,7 @@ from tbss_hpc.app.doctor_files import Place, existing, room_findings
 from tbss_hpc.app.doctor_host import logout_finding
 from tbss_hpc.app.doctor_node import Errand, visit_node
 from tbss_hpc.app.doctor_probe import Say
-from tbss_hpc.app.doctor_slurm import Looked, look_at_slurm
+from tbss_hpc.app.doctor_slurm import PROBE_SECONDS, Looked, look_at_slurm
 from tbss_hpc.app.planning import Wishes, make_plan
 from tbss_hpc.app.prepare import with_cores
 from tbss_hpc.app.sites import load_here
@@ -69,10 +69,10 @@ def examine(request: Request, environ: Mapping[str, str], say: Say) -> Iterator[
     yield from room_findings(_places(request, patient), environ)
     if not request.probe:
         yield skipped(About.CLUSTER, "No node was looked at, because of --no-probe.")
-    elif not looked.takes_jobs:
+    elif not looked.probe_seconds:
         yield skipped(About.CLUSTER, "No node was looked at: mend the above first.")
     else:
-        yield from visit_node(_errand(request, patient), say)
+        yield from visit_node(_errand(request, patient, looked.probe_seconds), say)
 
 
 def _complaint(error: TbssHpcError) -> Finding:
@@ -81,14 +81,16 @@ def _complaint(error: TbssHpcError) -> Finding:
 
 
 def _in_short(site: Site) -> str:
-    text = (
-        f"{site.scheduler}, {slots(site)} commands at a time in each of {site.workers} allocations"
-    )
+    text = f"{site.scheduler}, {slots(site)} commands at a time in each of {_counted(site.workers)}"
     if site.walltime is not None and site.memory is not None:
         text += (
             f" of {in_words(site.walltime)}, {site.cores} cores and {format_memory(site.memory)}"
         )
     return text
+
+
+def _counted(allocations: int) -> str:
+    return "1 allocation" if allocations == 1 else f"{allocations} allocations"
 
 
 # -- the work -----------------------------------------------------------------------------------
@@ -114,7 +116,7 @@ def _read_work(
 
 def _planned(work: Work, plan: Plan) -> str:
     engine = f" with {work.engine.fingerprint}" if work.engine is not None else ""
-    return f"{work.what}{engine}, {plan.todo} to do in {plan.allocations} allocations"
+    return f"{work.what}{engine}, {plan.todo} to do in {_counted(plan.allocations)}"
 
 
 # -- the rest -----------------------------------------------------------------------------------
@@ -125,10 +127,10 @@ def _look_at_scheduler(patient: Patient, environ: Mapping[str, str]) -> Looked:
         case "slurm":
             return look_at_slurm(patient.site, patient.walltime, environ)
         case "local":
-            return Looked([], takes_jobs=True)
+            return Looked([], PROBE_SECONDS)
         case other:
             text = f"doctor does not ask {other} about its queues and limits."
-            return Looked([skipped(About.CLUSTER, text)], takes_jobs=True)
+            return Looked([skipped(About.CLUSTER, text)], PROBE_SECONDS)
 
 
 def _places(request: Request, patient: Patient) -> list[Place]:
@@ -142,7 +144,7 @@ def _places(request: Request, patient: Patient) -> list[Place]:
     return [Place("the study", Path(work.study.fa), needs), runs]
 
 
-def _errand(request: Request, patient: Patient) -> Errand:
+def _errand(request: Request, patient: Patient, walltime: float) -> Errand:
     work = patient.work
     study = work.study if work is not None else None
     engine = work.engine if work is not None else None
@@ -150,7 +152,9 @@ def _errand(request: Request, patient: Patient) -> Errand:
         site=patient.site,
         runs=request.runs,
         patience_seconds=request.patience_seconds,
+        walltime=walltime,
         files=(str(Path(study.fa, study.images[0])),) if study is not None else (),
+        folders=(study.fa,) if study is not None else (),
         program=engine.program if engine is not None else "",
         needs_fsl=engine.name == "fsl" if engine is not None else None,
     )

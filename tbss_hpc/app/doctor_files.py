@@ -12,11 +12,9 @@ from msgspec import Struct
 
 from tbss_hpc.app.doctor_ask import ask
 from tbss_hpc.core.finding import About, Finding, bad, good
-from tbss_hpc.core.room import Quota, Room, added, read_quotas
-from tbss_hpc.core.units import format_memory
+from tbss_hpc.core.room import Quota, Room, added, read_quotas, size_in_words
 
 _FILES = About.FILES
-_MEGABYTE = 1 << 20
 
 
 class Place(Struct, frozen=True):
@@ -62,7 +60,7 @@ def _group_findings(group: list[Place], environ: Mapping[str, str]) -> Iterator[
     ]
     yield from complaints
     if not complaints:
-        size, files = _size(needs.bytes or 0), needs.files
+        size, files = size_in_words(needs.bytes or 0), needs.files
         asked = ", quota included" if len(limits) > 1 else ""
         yield good(
             _FILES,
@@ -74,7 +72,8 @@ def _complaints(
     titles: str, folder: Path, needs: Room, where: str, room: Room
 ) -> Iterator[Finding]:
     if room.bytes is not None and room.bytes < (needs.bytes or 0):
-        text = f"{_size(room.bytes)} left {where}, and about {_size(needs.bytes or 0)} are needed"
+        wanted = size_in_words(needs.bytes or 0)
+        text = f"{size_in_words(room.bytes)} left {where}, and about {wanted} are needed"
         fix = "make room there, or work on another file system"
         yield bad(_FILES, f"Too little room for {titles}: {text}.", why=str(folder), fix=fix)
     if room.files is not None and room.files < (needs.files or 0):
@@ -120,7 +119,3 @@ def _mount_of(folder: Path) -> tuple[str, str]:
 def existing(folder: Path) -> Path:
     """Give the folder, or the nearest one above it that is there."""
     return next(place for place in (folder, *folder.parents) if place.is_dir())
-
-
-def _size(size: int) -> str:
-    return format_memory(max(_MEGABYTE, size // _MEGABYTE * _MEGABYTE))

@@ -23,13 +23,12 @@ from tbss_hpc.core.finding import About, Finding, bad, skipped
 from tbss_hpc.core.plan import Shape
 from tbss_hpc.core.probe import Question
 from tbss_hpc.core.site import Site
-from tbss_hpc.errors import FilesError, TbssHpcError
+from tbss_hpc.errors import ClusterError, FilesError, TbssHpcError
 from tbss_hpc.store.dask_files import keep_dask_to_itself
 from tbss_hpc.store.folder import RunFolder
 from tbss_hpc.store.network import addresses
 
 #: What a probe asks for: little, so that it starts soon.
-PROBE_SECONDS = 300.0
 PROBE_BYTES = 1 << 30
 
 
@@ -39,7 +38,9 @@ class Errand(Struct, frozen=True):
     site: Site
     runs: Path
     patience_seconds: float
+    walltime: float  #: seconds that the probe may ask for, at most
     files: tuple[str, ...]  #: of the study, that a node should see
+    folders: tuple[str, ...]  #: of the study, that a node should be able to write
     program: str  #: that the study's commands start; empty without a study
     needs_fsl: bool | None
 
@@ -110,6 +111,7 @@ def _question(errand: Errand, run: RunFolder, token: str) -> Question:
         wrap=tuple(shlex.split(site.wrap)) if site.wrap is not None else (),
         programs=(errand.program,) if errand.program else (),
         files={path: Path(path).stat().st_size for path in files},
+        folders=errand.folders,
         scratch=site.scratch,
     )
 
@@ -124,10 +126,17 @@ async def _visit(errand: Errand, run: RunFolder, question: Question, say: Say) -
     local = site.scheduler == "local"
     main = contact_address(site.interface, loopback=local)
     ears = Ears(question.token)
-    await ears.open(_places(main, only=local), site.ports)
+    try:
+        await ears.open(_places(main, only=local), site.ports)
+    except OSError as error:
+        raise ClusterError(
+            "No port is free for the controller.",
+            why=f"{main}, ports {site.ports or 'of any number'}: {error.strerror}",
+            fix="allow more `ports` in the site file, or end what uses them",
+        ) from error
     visit = Visit(
         run=run,
-        batch=batch_for(run, site, _small(site), probe_command),
+        batch=batch_for(run, site, _small(site, errand.walltime), probe_command),
         scheduler=site.scheduler,
         name=allocation_name(fresh_token(site.name), epoch=0, number=1),
         patience_seconds=errand.patience_seconds,
@@ -150,9 +159,9 @@ def _places(main: str, *, only: bool) -> list[tuple[str, str]]:
     return [(name, main), *([] if only else others)]
 
 
-def _small(site: Site) -> Shape:
+def _small(site: Site, longest: float) -> Shape:
     """Make an allocation that is like the site's, and small."""
     memory = None if site.memory is None else min(site.memory, PROBE_BYTES)
-    walltime = None if site.walltime is None else min(site.walltime, PROBE_SECONDS)
+    walltime = None if site.walltime is None else min(site.walltime, longest)
     shape = shape_of(site, 1, walltime)
     return structs.replace(shape, cores=1, memory_bytes=memory)

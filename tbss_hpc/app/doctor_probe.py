@@ -73,7 +73,9 @@ async def send_probe(visit: Visit, question: Question, ears: Ears, say: Say) -> 
     except BaseException:
         await watch.make_an_end()
         raise
-    left = await watch.make_an_end()
+    # One that could not be called would linger.
+    heard_out = heard.called_back is not None and not heard.called_back[1]
+    left = await watch.make_an_end(patient=heard_out)
     return structs.replace(heard, trouble=(*heard.trouble, *left))
 
 
@@ -222,11 +224,14 @@ class _Watch:
 
     # -- the end --------------------------------------------------------------------------------
 
-    async def make_an_end(self) -> list[Finding]:
-        """See that the probe is gone from the queue; say if that cannot be done."""
+    async def make_an_end(self, *, patient: bool = False) -> list[Finding]:
+        """See that the probe is gone from the queue; say if that cannot be done.
+
+        patient -- it has said and heard all, and ends by itself.
+        """
         if not self._submitted or isinstance(self._seen, Gone):
             return []
-        if self._native_id and await self._ends_by_itself():
+        if patient and await self._ends_by_itself():
             return []
         words = ""
         for _ in range(3):
@@ -242,10 +247,6 @@ class _Watch:
         return [bad(About.CLUSTER, what, why=words, fix=fix)]
 
     async def _ends_by_itself(self) -> bool:
-        """Wait for a probe that has said all; one that has not is not waited for."""
-        answer = self._read()
-        if answer is None or answer.stage:
-            return False
         give_up = time.monotonic() + END_SECONDS
         while time.monotonic() < give_up:
             await self._ask()

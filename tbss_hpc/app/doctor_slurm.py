@@ -18,6 +18,8 @@ from tbss_hpc.schedulers.answers import DontKnow
 from tbss_hpc.schedulers.slurm_checks import Cluster
 
 _CLUSTER = About.CLUSTER
+#: What a probe asks for where nothing speaks against it.
+PROBE_SECONDS = 300.0
 _NEEDED = ("sbatch", "squeue", "scancel")
 #: The options that we use are in every version since this one.
 _OLDEST = (20, 11)
@@ -27,28 +29,30 @@ class Looked(Struct, frozen=True):
     """What a scheduler has told."""
 
     findings: list[Finding]
-    takes_jobs: bool  #: a probe has a chance
+    probe_seconds: float  #: walltime with which a probe may start soon; 0: it would not
 
 
 def look_at_slurm(site: Site, walltime: float, environ: Mapping[str, str]) -> Looked:
     """Hold the site against what SLURM says; walltime is that of the allocations to come."""
     commands = _commands(environ)
     if commands.mark is Mark.BAD:
-        return Looked([commands], takes_jobs=False)
+        return Looked([commands], probe_seconds=0)
     cluster = _ask_cluster(environ)
     if isinstance(cluster, Finding):
         accounts = list(_accounts(site, environ))
-        return Looked([commands, cluster, *accounts], takes_jobs=True)
+        return Looked([commands, cluster, *accounts], PROBE_SECONDS)
     queue = list(slurm_checks.queue_findings(site, cluster))
     if any(finding.mark is Mark.BAD for finding in queue):
         text = "Limits were not looked at, because of the queue."
-        return Looked([commands, *queue, skipped(_CLUSTER, text)], takes_jobs=False)
+        return Looked([commands, *queue, skipped(_CLUSTER, text)], probe_seconds=0)
+    now = time.time()
     limits = [
         *slurm_checks.size_findings(site, cluster),
-        *slurm_checks.reservation_findings(site, cluster, time.time(), walltime),
+        *slurm_checks.reservation_findings(site, cluster, now, walltime),
         *_accounts(site, environ),
     ]
-    return Looked([commands, *queue, *limits], takes_jobs=True)
+    seconds = slurm_checks.time_for_a_probe(site, cluster, now, PROBE_SECONDS)
+    return Looked([commands, *queue, *limits], seconds)
 
 
 def _commands(environ: Mapping[str, str]) -> Finding:

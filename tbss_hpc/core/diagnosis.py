@@ -8,8 +8,9 @@ from msgspec import Struct
 
 from tbss_hpc.core.finding import About, Finding, bad, good, unknown
 from tbss_hpc.core.probe import Answer, Call
+from tbss_hpc.core.room import size_in_words
 from tbss_hpc.core.site import Site
-from tbss_hpc.core.units import format_memory, in_words
+from tbss_hpc.core.units import in_words
 
 _CLUSTER = About.CLUSTER
 #: Records of different hosts are compared with the lease, ten minutes; a minute is no danger yet.
@@ -84,14 +85,17 @@ def _program(expected: Expected, answer: Answer) -> Finding:
 def _files(expected: Expected, answer: Answer) -> Finding:
     missing = [path for path in expected.files if answer.files.get(path, -1) < 0]
     other = [p for p, size in expected.files.items() if answer.files.get(p) not in {-1, size}]
-    if missing or other:
+    refused = {folder: error for folder, error in answer.folders.items() if error}
+    if missing or other or refused:
         lines = [f"missing there: {path}" for path in missing]
         lines += [f"not the same file there: {path}" for path in other]
+        lines += [f"cannot be written there: {path}: {error}" for path, error in refused.items()]
         return bad(
             _CLUSTER,
-            f"{answer.node} does not see the same files as this host.",
+            f"{answer.node} cannot read and write the same files as this host.",
             why="\n".join(lines),
-            fix="put study, runs and virtual environment on a file system that nodes share",
+            fix="put study, runs and virtual environment on a file system that nodes share, and may"
+            " write",
         )
     return good(_CLUSTER, f"{answer.node} reads and writes the same files as this host.")
 
@@ -195,7 +199,7 @@ def _scratch(site: Site, answer: Answer) -> Finding:
     if answer.scratch_error:
         text = f"Temporary files cannot be written to {place}."
         return bad(_CLUSTER, text, why=answer.scratch_error, fix=fix)
-    free = format_memory(answer.scratch_free >> 20 << 20)
+    free = size_in_words(answer.scratch_free)
     slots = max(1, (site.cores or 1) // site.cores_per_command)
     if answer.scratch_free < _SCRATCH_BYTES * slots:
         return bad(_CLUSTER, f"Only {free} are free in {place}.", fix=fix)

@@ -27,6 +27,7 @@ class Question(Struct, frozen=True):
     wrap: tuple[str, ...]  #: words before every command
     programs: tuple[str, ...]  #: what the commands will start, absolute
     files: dict[str, int]  #: size in bytes of files that the node should see, by path
+    folders: tuple[str, ...]  #: that the node should be able to write
     scratch: str | None  #: folder for temporary files, variables of the node not yet replaced
 
 
@@ -54,6 +55,7 @@ class Answer(Struct, frozen=True):
     listening_error: str = ""
     calls: tuple[Call, ...] = ()
     files: dict[str, int] = {}  #: sizes as the node sees them; -1 for what it does not see
+    folders: dict[str, str] = {}  #: what went wrong when writing there; empty for nothing
     scratch: str = ""  #: the folder for temporary files
     scratch_free: int = 0  #: bytes
     scratch_error: str = ""

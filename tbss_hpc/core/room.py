@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 _KILOBYTE = 1 << 10
+_STEP = 1000
+_FEW = 10
 #: An FSL pair leaves coefficients of a warp (21 x 24 x 21 x 3 numbers at 1 mm, compressed).
 FSL_PAIR_BYTES = 150_000
 #: A greedy pair leaves a whole field, compressed: 76 kB at 4 mm (116,380 voxels).
 GREEDY_PAIR_BYTES_PER_VOXEL = 0.7
-#: What a pair leaves in FA/: warp, score, matrix.
-PAIR_FILES = 3
+#: What a pair leaves in FA/: warp, score, matrix, and the log of the registration.
+PAIR_FILES = 4
 #: A command's log, its lines in the records and the journal (measured: 3 kB and a log of 2 kB).
 COMMAND_BYTES = 8_000
 
@@ -39,6 +41,15 @@ def run_needs(commands: int, allocations: int) -> Room:
 def added(one: Room, other: Room) -> Room:
     """Add up two needs."""
     return Room((one.bytes or 0) + (other.bytes or 0), (one.files or 0) + (other.files or 0))
+
+
+def size_in_words(size: float) -> str:
+    """Write bytes for people, as `df -h` does, with a blank: `77 GB`, `1.2 MB`."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if size < _STEP:
+            return f"{size:.{1 if size < _FEW and unit != 'bytes' else 0}f} {unit}"
+        size /= _STEP
+    return f"{size:.1f} TB"
 
 
 class Quota(Struct, frozen=True):

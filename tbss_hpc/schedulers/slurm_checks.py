@@ -208,12 +208,7 @@ def reservation_findings(
 
 
 def _ahead(site: Site, cluster: Cluster, now: float, walltime: float) -> Finding:
-    names = {p.name for p in chosen_partitions(site, cluster)}
-    nodes = [
-        n.name
-        for n in cluster.nodes
-        if n.partitions & names and n.offers(site.cores or 1, site.memory or 0)
-    ]
+    nodes = _nodes_for(site, cluster)
     fits = fitting_walltime(now, cluster.reservations, nodes) if nodes else None
     if fits is None:
         return good(_CLUSTER, "No maintenance or other reservation of all its nodes lies ahead.")
@@ -238,6 +233,26 @@ def _ahead(site: Site, cluster: Cluster, now: float, walltime: float) -> Finding
         why=why,
         fix=fix if shorter >= _SHORTEST_SECONDS else wait,
     )
+
+
+def _nodes_for(site: Site, cluster: Cluster) -> list[str]:
+    """Name the nodes that are large enough for an allocation."""
+    names = {p.name for p in chosen_partitions(site, cluster)}
+    here = [node for node in cluster.nodes if node.partitions & names]
+    return [node.name for node in here if node.offers(site.cores or 1, site.memory or 0)]
+
+
+def time_for_a_probe(site: Site, cluster: Cluster, now: float, wanted: float) -> float:
+    """Shorten a probe so that it fits into the queue's limit and before a reservation.
+
+    Whole minutes, as SLURM counts; 0 where there is no time for one.
+    """
+    limits = [p.max_seconds for p in chosen_partitions(site, cluster) if p.max_seconds is not None]
+    nodes = _nodes_for(site, cluster)
+    ahead = fitting_walltime(now, cluster.reservations, nodes) if nodes else None
+    if ahead is not None and site.reservation is None:
+        limits.append(ahead - 30)
+    return min([wanted, *limits]) // 60 * 60
 
 
 def _round_down(seconds: float) -> float:

@@ -68,10 +68,15 @@ def _stages(question: Mapping[str, Any], environ: dict[str, str]) -> Iterator[tu
     """Name what is looked at, and how; what may hang comes last."""
     endpoints, token = question["endpoints"], question["token"]
     yield "calling back", lambda: {"calls": [call(one, token) for one in endpoints]}
-    yield "looking for files", lambda: {"files": {p: _size(p) for p in question["files"]}}
+    yield "looking for files", lambda: _shared(question["files"], question["folders"])
     yield "writing temporary files", lambda: _scratch(question["scratch"])
     yield "loading the worker's modules", _load
     yield "running the set-up lines", lambda: _surroundings(question, environ)
+
+
+def _shared(files: Sequence[str], folders: Sequence[str]) -> Answer:
+    written = {folder: _try_to_write(folder)[0] for folder in folders}
+    return {"files": {path: _size(path) for path in files}, "folders": written}
 
 
 def _size(path: str) -> int:
@@ -83,14 +88,20 @@ def _size(path: str) -> int:
 
 def _scratch(place: str | None) -> Answer:
     folder = tempfile.gettempdir() if place is None else os.path.expandvars(place)
+    error, free = _try_to_write(folder)
+    return {"scratch": folder, "scratch_error": error, "scratch_free": free}
+
+
+def _try_to_write(folder: str) -> tuple[str, int]:
+    """Write a file and remove it; say what went wrong, and how many bytes are free."""
     try:
-        with tempfile.NamedTemporaryFile(prefix="tbss-hpc-", dir=folder) as file:
+        with tempfile.NamedTemporaryFile(prefix=".tbss-hpc-", dir=folder) as file:
             file.write(b"x" * 4096)
             file.flush()
             room = os.statvfs(folder)
     except OSError as error:
-        return {"scratch": folder, "scratch_error": error.strerror or str(error)}
-    return {"scratch": folder, "scratch_free": room.f_bavail * room.f_frsize}
+        return error.strerror or str(error), 0
+    return "", room.f_bavail * room.f_frsize
 
 
 def _load() -> Answer:
