@@ -12,7 +12,7 @@ _FSL_REG = """#!/bin/bash
 here=$(dirname "$0")
 echo "registering $3"
 echo "start $3" >> "$here/../calls"
-sleep "$(cat "$here/../seconds")"
+while [ -e "$here/../holds/$3" ]; do sleep 0.1; done
 [ ! -e "$here/../fails/$3" ] || exit 0  # as fsl_reg does when fnirt has failed
 printf '1 0 0 0\\n0 1 0 0\\n0 0 1 0\\n0 0 0 1\\n' > "$3.mat"
 cp "$1.nii.gz" "$3_warp.nii.gz"
@@ -26,16 +26,21 @@ class FakeFsl:
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        for name in ("bin", "etc", "fails", "scores"):
+        for name in ("bin", "etc", "fails", "holds", "scores"):
             (home / name).mkdir(parents=True)
         (home / "etc" / "fslversion").write_text("6.0.7\n")
         program = home / "bin" / "fsl_reg"
         program.write_text(_FSL_REG)
         program.chmod(0o755)
-        self.takes(0)
 
-    def takes(self, seconds: float) -> None:
-        (self.home / "seconds").write_text(str(seconds))
+    def holds(self, *pairs: str) -> None:
+        """Let the registration of these pairs last until they are let go."""
+        for pair in pairs:
+            (self.home / "holds" / pair).touch()
+
+    def lets_go(self) -> None:
+        for path in (self.home / "holds").iterdir():
+            path.unlink()
 
     def fails_at(self, pair: str) -> None:
         (self.home / "fails" / pair).touch()

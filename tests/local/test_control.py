@@ -15,8 +15,8 @@ STATES = ("done", "failed", "cancelled", "running", "waiting")
 
 def long_list(tbss: Program) -> str:
     """Write a list whose second command is done at once and whose others take long."""
-    lines = [f"{tbss.witness.line('slow', 30)}", tbss.witness.line("quick", 0)]
-    return tbss.write("list", *lines, "exit 5", "sleep 30", "sleep 31")
+    lines = [f"{tbss.witness.gate('slow')}", tbss.witness.line("quick", 0)]
+    return tbss.write("list", *lines, "exit 5", "sleep 300", "sleep 301")
 
 
 def adds_up(status: dict[str, Any]) -> bool:

@@ -64,7 +64,7 @@ def test_three_killed_controllers_and_a_killed_worker_lose_and_double_nothing(
 
     *_watchers, worker = tbss.workers()
     processes.send(worker, signal.SIGKILL)
-    tbss.until_gone(worker)
+    tbss.until(lambda status: status["outcomes"].get("lost") == SLOTS)
     tbss.witness.let_go()
     end = tbss("attach")
 
