@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
+import os
 import socket
 import time
 from collections.abc import Iterable
@@ -74,7 +75,8 @@ async def call_back(address: str, port: int, token: str) -> str:
     except TimeoutError:
         return "timed out"
     except OSError as error:
-        return error.strerror or str(error)
+        # asyncio puts words of its own in place of the kernel's.
+        return os.strerror(error.errno) if error.errno else str(error)
     return "" if answer == token.encode() else "somebody else answers there"
 
 
