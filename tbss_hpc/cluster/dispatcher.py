@@ -68,6 +68,10 @@ class Dispatcher:
         )
         self._switchboard = Switchboard(self._scheduler, self._post, self._adopt, time.time)
         self._scheduler.add_plugin(self._switchboard)
+        # Where the last controller's port is used again, a worker that still tries it may have
+        # come before the switchboard: it is sent away, and comes again.
+        for address in list(self._scheduler.workers):
+            await self._scheduler.remove_worker(address, stimulus_id="tbss-too-early")
 
     @property
     def address(self) -> str:
@@ -135,6 +139,8 @@ class Dispatcher:
             future.release()
             return
         except Exception as error:  # noqa: BLE001 - whatever the worker's Python raised
+            if future.key[0] == ADOPT:
+                return  # its command may be running all the same: its records will tell
             why = f"the worker could not make it, please report this: {error!r}"
             report = Report(attempt, Invalid(why), "", "")
         self._switchboard.forget(future.key)
@@ -162,6 +168,8 @@ def free_port(ports: tuple[int, int] | None) -> int:
 
 
 def _binds(candidate: socket.socket, port: int) -> bool:
+    # As Dask does: what the last controller's connections leave behind for a minute is no listener.
+    candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         candidate.bind(("", port))
     except OSError:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -116,12 +117,21 @@ class Connection:
     async def _read_offer(self) -> None:
         # A network file system may block, and the loop must go on answering the scheduler.
         with contextlib.suppress(OSError, msgspec.DecodeError):
-            self._offer = await asyncio.to_thread(read_offer, self._run)
+            offer = await asyncio.to_thread(read_offer, self._run)
+            # A controller that was stopped in the act may write its offer over its successor's.
+            if offer is not None and (self._offer is None or offer.epoch >= self._offer.epoch):
+                self._offer = offer
 
     async def _reason_to_leave(self) -> str:
         house, offer = self._house, self._offer
         if offer is not None and offer.over:
             house.stop_all(f"the run is over: {offer.over}")
+        if offer is not None and offer.version != house.opened.version:
+            # What runs here ends in peace; the controller hears the rest from its records.
+            house.drain(
+                f"this worker is tbss-hpc {house.opened.version} and its controller is "
+                f"tbss-hpc {offer.version}; both must be the same version"
+            )
         lonely = time.monotonic() - self._connected_at
         if not house.running() and lonely > self._shape.patience_seconds:
             house.drain(f"no controller could be reached for {lonely:.0f} s")
@@ -138,7 +148,7 @@ class Connection:
     async def _work_for(self, offer: Offer) -> None:
         worker = self._new_worker(offer)
         try:
-            self._house.epoch = offer.epoch
+            self._house.epoch, self._house.current = offer.epoch, worker
             await self._join(worker, offer)
         except Exception as error:  # noqa: BLE001 - Dask raises what it likes when nobody answers
             print(f"The controller of epoch {offer.epoch} does not answer: {error!r}", flush=True)
@@ -193,16 +203,17 @@ class Connection:
 
     async def _stay(self, worker: CommandWorker, offer: Offer) -> None:
         """Look after a connection until it breaks, a newer controller calls, or we drain."""
+        # At once, or what the house refuses would come straight back.
+        pause = partial(asyncio.get_running_loop().call_soon_threadsafe, worker.pause_at_scheduler)
+        self._house.when_draining = pause
+        if self._house.draining:
+            pause()
         read_at = time.monotonic()
-        paused = False
-        while worker.status.name not in {"closed", "closing", "failed"}:
+        while _open(worker):
             await asyncio.sleep(LOOK_SECONDS)
             if self._house.idle_seconds() > self._shape.idle_seconds:
                 self._house.drain(f"no work for {self._shape.idle_seconds:.0f} s")
             if self._house.draining:
-                if not paused:
-                    worker.pause_at_scheduler()
-                    paused = True
                 if not self._house.running():
                     await self._deliver(worker)
                     await worker.close(nanny=False, reason="drained")
@@ -215,5 +226,10 @@ class Connection:
 
     async def _deliver(self, worker: CommandWorker) -> None:
         give_up = time.monotonic() + FETCH_SECONDS
-        while worker.unfetched() and time.monotonic() < give_up:
+        # Over a connection that is gone nobody fetches anything: the records are there.
+        while _open(worker) and worker.unfetched() and time.monotonic() < give_up:
             await asyncio.sleep(0.05)
+
+
+def _open(worker: CommandWorker) -> bool:
+    return worker.status.name not in {"closed", "closing", "failed"}

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -55,6 +56,10 @@ class House:
         self.opened = opened
         self.clock = clock
         self.epoch = 0
+        #: The Worker object that may give orders; one that lost its connection may not.
+        self.current: object = None
+        #: Called, from any thread, when no attempt is to be started any more.
+        self.when_draining: Callable[[], None] = lambda: None
         self.draining = ""  #: why no attempt is started any more; empty while some are
         self.idle_since = time.monotonic()
         self.written_at = time.monotonic()
@@ -68,10 +73,10 @@ class House:
 
     # -- asked by the Dask side -----------------------------------------------------------------
 
-    def perform(self, order: Order) -> Report:
-        """Make one attempt, or refuse it as not started."""
+    def perform(self, order: Order, asker: object) -> Report:
+        """Make one attempt, or refuse it as not started; `asker` is the Worker that brought it."""
         try:
-            execution = self._enter(order)
+            execution = self._enter(order, asker)
         except Refused:
             return self._report(order.attempt, NotStarted())
         try:
@@ -93,13 +98,14 @@ class House:
             return list(self._executions)
 
     def report_of(self, attempt: AttemptId) -> Future[Report]:
-        """Give what comes of an attempt: now, if it has ended, or later."""
+        """Give what comes of an attempt: now, if it has ended, or later.
+
+        Raises LookupError for one that was never here, or ended long ago.
+        """
         with self._lock:
             if attempt in self._reports:
                 return self._reports[attempt]
-        nothing: Future[Report] = Future()
-        nothing.set_result(self._report(attempt, NotStarted()))
-        return nothing
+        raise LookupError(f"{attempt} is not known here")
 
     # -- asked by the allocation's end and by controllers ---------------------------------------
 
@@ -107,6 +113,7 @@ class House:
         """Start no more attempts; those that run go on."""
         with self._lock:
             self.draining = self.draining or why
+        self.when_draining()
 
     def stop_all(self, why: str, *, walltime: bool = False) -> None:
         """Drain, and kill what runs; each attempt is recorded as cut."""
@@ -172,15 +179,19 @@ class House:
 
     # -- one attempt ----------------------------------------------------------------------------
 
-    def _enter(self, order: Order) -> Execution:
+    def _enter(self, order: Order, asker: object) -> Execution:
         log = self.run / order.log
         around = self._surroundings
         execution = Execution(order, log, around.environment, wrap=around.wrap)
         with self._lock:
-            if self.draining or order.epoch != self.epoch or order.attempt in self._executions:
+            # A newer epoch than that of the offer we came by: its controller listens where the
+            # last one did. Whether it is the newest is asked on disk before anything starts.
+            stale = asker is not self.current or order.epoch < self.epoch
+            if self.draining or stale or order.attempt in self._executions:
                 raise Refused
             if why := self._too_late_for(order):
                 self.draining = why
+                self.when_draining()
                 raise Refused
             self._executions[order.attempt] = execution
             self._reports[order.attempt] = Future()
@@ -211,7 +222,7 @@ class House:
     def _record_start(self, order: Order) -> None:
         # A controller that was stopped and wakes up may not know yet that it was replaced; the
         # one that replaced it has read the journal after claiming its epoch.
-        if newest_epoch(RunFolder(self.run)) != order.epoch:
+        if newest_epoch(RunFolder(self.run)) > order.epoch:
             raise Refused
         try:
             self.write(Started(time.time(), order.attempt, order.epoch))
