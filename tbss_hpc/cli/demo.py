@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
 
 from tbss_hpc.app.demo import DemoStudy, demo_study
@@ -18,8 +17,8 @@ from tbss_hpc.app.work import Source, Work
 from tbss_hpc.cli import screen
 from tbss_hpc.cli.target import score_lines
 from tbss_hpc.errors import ExitCode
-from tbss_hpc.store.folder import RUNS, RunFolder, find_run
-from tbss_hpc.tbss.target import Scores
+from tbss_hpc.store.folder import LATEST, RUNS, RunFolder, find_run
+from tbss_hpc.tbss.target import score
 
 
 def register(app: typer.Typer) -> None:
@@ -49,30 +48,40 @@ def demo(
     prepared, notes = prepare(typed, os.environ)
     screen.show_plan(prepared, notes)
     runs = folder.resolve() / RUNS
-    code = ExitCode.DONE
-    if prepared.plan.todo:
-        run = create_run(prepared, runs, None)
-        launch(run)
-        code = screen.follow(run)
-    else:
+    if not prepared.plan.todo:
         typer.echo("Nothing to do: every pair is done and proved.")
-        run = find_run(runs, None)
+        made_by = find_run(runs, None) if (runs / LATEST).exists() else None
+        _summary(made_by, prepared.work, study, time.monotonic() - begun)
+        return ExitCode.DONE
+    run = create_run(prepared, runs, None)
+    code = _launch_and_follow(run)
     if code is ExitCode.DONE and screen.has_ended(run):
         _summary(run, prepared.work, study, time.monotonic() - begun)
     return code
 
 
-def _summary(run: RunFolder, work: Work, study: DemoStudy, seconds: float) -> None:
-    if work.study is None or not run.scores.exists():
+def _launch_and_follow(run: RunFolder) -> ExitCode:
+    try:
+        launch(run)
+    except KeyboardInterrupt:  # the controller is on its way, and does not hear of it
+        return screen.look_away(run)
+    return screen.follow(run)
+
+
+def _summary(run: RunFolder | None, work: Work, study: DemoStudy, seconds: float) -> None:
+    if work.study is None:
         return
-    scores = msgspec.json.decode(run.scores.read_bytes(), type=Scores)
+    scores = score(work.study, [command.name for command in work.commands])
     typer.echo()
     typer.echo("\n".join(score_lines(scores)))
     typer.echo()
     right = scores.best == study.planted
     verdict = "which is the one that was planted" if right else f"but {study.planted} was planted"
     typer.echo(f"The most typical subject is {scores.best}, {verdict}.")
-    typer.echo(f"{len(work.commands)} pairs in {seconds:.0f} s. Look at:")
+    typer.echo(f"{len(work.commands)} pairs in {seconds:.0f} s.")
+    if run is None:
+        return
+    typer.echo("Look at:")
     for title, path in (
         ("every command", run.status_table),
         ("every log", run.logs),
