@@ -40,6 +40,9 @@ SETTINGS = {
 
 def configure() -> None:
     """Set what Dask must do in this process."""
+    # Dask reads the files of /etc/dask and of the home directory wherever DASK_CONFIG points, and
+    # any setting there (a preload, a timeout) may undo what our mechanisms lean on.
+    dask.config.refresh(paths=[])
     dask.config.set(SETTINGS)
     # Dask tells of every connection; what matters of it we say ourselves, in sentences.
     for name in ("distributed", "tornado"):
