@@ -30,13 +30,13 @@ from tbss_hpc.core.events import (
     RetryRequested,
     WorkerJoined,
 )
-from tbss_hpc.core.machine import Machine, replay
+from tbss_hpc.core.machine import Machine, replay, reports_first
 from tbss_hpc.core.plan import Plan
 from tbss_hpc.errors import FilesError, StoppedError
 from tbss_hpc.report.sentences import sentence
 from tbss_hpc.store.folder import RunFolder
 from tbss_hpc.store.journal import Journal, JournalReader, newest_epoch
-from tbss_hpc.store.offer import Offer, write_offer
+from tbss_hpc.store.offer import Offer, read_offer, write_offer
 from tbss_hpc.store.requests import Request, pending, take_away
 
 #: Seconds between rounds in which nothing has happened.
@@ -114,6 +114,7 @@ class Controller:
         self._offer = structs.replace(
             self._offer, address=self._dispatcher.address, dashboard=self._dispatcher.dashboard
         )
+        self._check_epoch()
         write_offer(self._run, self._offer)
         log.info("Controller of epoch %d at %s.", self._offer.epoch, self._offer.address)
         # Only now: a worker that opens later reads our offer, and can be given nothing by others.
@@ -130,7 +131,8 @@ class Controller:
         # All in one step: a run that had finished must not end again before its proofs are checked.
         broken = await asyncio.to_thread(self._proofs.check)
         write_work(self._run, self._work)
-        await self._step([started, *done, *broken, *(_event(request) for _path, request in asked)])
+        # `done` first: an entry that a torn journal has lost is only made up for in epoch 1.
+        await self._step([*done, started, *broken, *(_event(request) for _path, request in asked)])
         take_away(asked)
 
     def _found_done(self) -> list[Event]:
@@ -138,6 +140,7 @@ class Controller:
         return [FoundDone(at=now, command=c, proofs=p) for c, p in self._work.done.items()]
 
     def _close(self, end: End) -> End:
+        self._check_epoch()
         log.info("The run is over: %s. %s", end.state.value, end.why)
         write_offer(self._run, structs.replace(self._offer, over=end.state.value, why=end.why))
         self._journal.close()
@@ -149,11 +152,17 @@ class Controller:
     async def _look_around(self) -> None:
         while True:
             self._check_epoch()
+            await asyncio.to_thread(self._renew_offer)
             await self._watch.look()
             await self._obey()
             await asyncio.to_thread(self._tables.write_if_due)
             self._arrived.set()
             await asyncio.sleep(TICK_SECONDS)
+
+    def _renew_offer(self) -> None:
+        """Put our offer back if a controller that we replaced has woken up and written its own."""
+        if read_offer(self._run) != self._offer:
+            write_offer(self._run, self._offer)
 
     async def _obey(self) -> None:
         """Do what was asked by files; each is taken away when it was journalled."""
@@ -175,7 +184,7 @@ class Controller:
             event = self._inbox.popleft()
             facts += await self._watch.joined(event) if isinstance(event, WorkerJoined) else [event]
         async with self._stepping:
-            await self._step(facts)
+            await self._step(reports_first(facts))
 
     async def _step(self, facts: list[Event]) -> None:
         """Fold facts in, decide, put both on disk, and only then act."""

@@ -11,7 +11,7 @@ from typing import Any, assert_never
 from tbss_hpc.app.spec import logs_of
 from tbss_hpc.app.watch import Watch
 from tbss_hpc.app.work import Work
-from tbss_hpc.cluster.batch import Batch, Refused
+from tbss_hpc.cluster.batch import Batch, Refused, Unanswered
 from tbss_hpc.cluster.dispatcher import Dispatcher
 from tbss_hpc.core.actions import Action, Cancel, Discard, End, Issue, Release, Submit
 from tbss_hpc.core.attempt import AttemptId, Order
@@ -71,7 +71,6 @@ class Effects:
             case Issue(attempt=attempt):
                 self._dispatcher.hand_over(self._order(attempt))
             case Submit(allocation=name):
-                self._watch.submitting.add(name)
                 self._begin(self._submit(name))
             case Release(allocation=name, why=why):
                 self._dispatcher.release(name, why)
@@ -91,12 +90,7 @@ class Effects:
             case AttemptReported(report=report) if isinstance(report.outcome, Succeeded):
                 if not report.found:
                     self._seconds.append(report.measures.seconds)
-            case AllocationSubmitted(allocation=name) | AllocationRefused(allocation=name):
-                # Only now that the machine knows may the queue be asked what became of it: an
-                # answer that was on its way would have called it gone.
-                self._watch.submitting.discard(name)
-                self._watch.hurry()
-            case WorkerJoined():
+            case AllocationSubmitted() | WorkerJoined():
                 self._watch.hurry()
             case _:
                 pass
@@ -144,6 +138,11 @@ class Effects:
             self._next_submission_at = time.monotonic() + self._submission_pause
             try:
                 native_id = await self._batch.submit(name)
+            except Unanswered as silence:
+                log.warning("Nobody knows whether %s was submitted: %s", name, silence)
+                self._watch.unanswered.add(name)
+                self._watch.hurry()
+                return
             except Refused as refusal:
                 why = self._with_fix(str(refusal))
                 event: Event = AllocationRefused(at=time.time(), allocation=name, why=why)

@@ -141,8 +141,10 @@ class Observer:
         return counts
 
     def _allocations(self) -> list[Standby]:
-        """List those that matter now; when none does any more, all there were."""
+        """List those that matter now; when the run has ended, all there were."""
         everything = list(self.machine.ledger.allocations.values())
+        if self.machine.end is not None:
+            return everything
         return [a for a in everything if not a.over] or everything
 
     def _allocation(self, allocation: Standby) -> AllocationStatus:

@@ -12,6 +12,8 @@ from tbss_hpc.store.requests import ask
 def ready_to_resume(run: RunFolder, *, retry_failed: bool) -> str:
     """Make a run ready for its next controller; say why there is nothing to go on with, if so.
 
+    A cancel that was asked for and not done when the last controller died is done first.
+
     Raises StoppedError if a living controller has the run, or another run has its study.
     """
     refuse_if_controlled(run)

@@ -65,8 +65,10 @@ class Watch:
         self._quick = LOCAL_SECONDS if plan.scheduler == "local" else QUICK_SECONDS
         self._pause = self._quick
         self._ask_at = 0.0
-        #: Allocations that we are submitting right now; only we can say what comes of it.
-        self.submitting: set[str] = set()
+        #: Allocations that may have been submitted or not: only the queue can tell, by their names.
+        self.unanswered = {
+            a.name for a in machine.ledger.allocations.values() if a.place is Place.INTENDED
+        }
         self._evidence: dict[str, Evidence] = {}
         #: Reports that were read and not posted yet, by allocation.
         self._unposted: dict[str, list[Event]] = {}
@@ -152,7 +154,10 @@ class Watch:
         asked = {
             a.name: a.native_id
             for a in self._machine.ledger.allocations.values()
-            if not a.over and a.place is not Place.GONE and a.name not in self.submitting
+            if not a.over
+            and a.place is not Place.GONE
+            # One that is being submitted right now is not in the queue yet, nor is it gone.
+            and (a.native_id or a.name in self.unanswered)
         }
         if not asked:
             return False
@@ -214,7 +219,7 @@ class Watch:
     # -- the fence ------------------------------------------------------------------------------
 
     def _fence_if_certain(self, allocation: Standby) -> None:
-        if allocation.over or allocation.name in self.submitting:
+        if allocation.over:
             return
         evidence = self._look_at(allocation.name)
         certainty = self._certainty(allocation, evidence)

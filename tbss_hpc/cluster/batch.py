@@ -14,6 +14,10 @@ class Refused(Exception):  # noqa: N818 - an answer, not an error
     """The batch system did not take an allocation; the text holds its own words."""
 
 
+class Unanswered(Exception):  # noqa: N818 - an answer, if a poor one
+    """The batch system may have taken an allocation or not: ask its queue by name."""
+
+
 class Batch(Protocol):
     """Submits, cancels and watches allocations."""
 
@@ -24,7 +28,7 @@ class Batch(Protocol):
         """Give the command that would submit it."""
 
     async def submit(self, allocation: str) -> str:
-        """Ask for an allocation; give its native id. Raises Refused."""
+        """Ask for an allocation; give its native id. Raises Refused or Unanswered."""
 
     async def cancel(self, allocation: str, native_id: str) -> None:
         """Ask for the end of an allocation; one that has ended already is no complaint."""

@@ -14,7 +14,7 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping
 
-from tbss_hpc.cluster.batch import Program, Refused, worker_command
+from tbss_hpc.cluster.batch import Program, Refused, Unanswered, worker_command
 from tbss_hpc.core.plan import Shape
 from tbss_hpc.core.site import Site
 from tbss_hpc.core.units import format_memory, format_walltime
@@ -25,6 +25,8 @@ from tbss_hpc.store.folder import RunFolder
 
 #: A batch system that has not answered by then is asked again later.
 ANSWER_SECONDS = 60.0
+#: The exit code that `timeout` of the GNU core utilities gives, too.
+TIMED_OUT = 124
 
 _sigint = signal.getsignal(signal.SIGINT)
 from dask_jobqueue.slurm import SLURMJob  # noqa: E402 - see the next line
@@ -49,7 +51,9 @@ async def ask(argv: list[str], environment: Mapping[str, str]) -> Reply:
         out, err = await asyncio.wait_for(process.communicate(), ANSWER_SECONDS)
     except TimeoutError:
         process.kill()
-        return Reply(tuple(argv), 124, "", f"{argv[0]} did not answer in {ANSWER_SECONDS:.0f} s")
+        return Reply(
+            tuple(argv), TIMED_OUT, "", f"{argv[0]} did not answer in {ANSWER_SECONDS:.0f} s"
+        )
     code = process.returncode or 0
     return Reply(tuple(argv), code, out.decode(errors="replace"), err.decode(errors="replace"))
 
@@ -98,9 +102,14 @@ class SlurmAllocation(SLURMJob):
         yield str(self._script)
 
     async def ask_for_it(self) -> str:
-        """Submit, in an environment of our choice; give the native id. Raises Refused."""
+        """Submit, in an environment of our choice; give the native id.
+
+        Raises Refused, or Unanswered where the job may have been taken all the same.
+        """
         with self.job_file() as script:
             reply = await ask([*shlex.split(self.submit_command), script], self._environment)
+        if reply.exit_code == TIMED_OUT or slurm.lost_the_answer(reply):
+            raise Unanswered(reply.complaint)
         if reply.exit_code != 0:
             raise Refused(reply.complaint)
         try:

@@ -86,6 +86,8 @@ class Switchboard(SchedulerPlugin):
             key = self._adopt(attempt, worker)
             while key not in scheduler.tasks and worker in scheduler.workers:
                 await asyncio.sleep(0.001)
+        if worker not in scheduler.workers:
+            return  # it left while we were adopting, and that has been told
         self._post(
             WorkerJoined(
                 at=self._clock(),

@@ -22,7 +22,7 @@ GRACE_SECONDS = 60.0
 #: have answered, or the controller that was to ask it may have died.
 CANCEL_AGAIN_SECONDS = 60.0
 #: Seconds to wait after the first refusal or failed start; doubled with each one more.
-BACK_OFF_SECONDS = 10.0
+BACK_OFF_SECONDS = 5.0
 #: Attempts handed over per slot: one runs, one is at hand (see decision 5 on the window).
 WINDOW = 2
 

@@ -19,6 +19,7 @@ __all__ = [
     "cancel_commands",
     "directive_problems",
     "in_words",
+    "lost_the_answer",
     "query_environment",
     "queue_query",
     "read_native_id",
@@ -154,6 +155,11 @@ def read_native_id(stdout: str) -> str:
         raise ValueError(f"no job number, or more than one, in what sbatch printed: {stdout!r}")
     number, cluster = found.pop()
     return f"{number};{cluster}" if cluster else number
+
+
+def lost_the_answer(reply: Reply) -> bool:
+    """Tell whether sbatch gave up waiting for an answer; slurmctld may have taken the job."""
+    return reply.exit_code != 0 and "timed out" in reply.stderr
 
 
 def cancel_commands(native_ids: Sequence[str]) -> list[list[str]]:

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 from tbss_hpc.core.record import AllDead
+from tbss_hpc.errors import TbssHpcError
 from tbss_hpc.store.dask_files import keep_dask_to_itself
 from tbss_hpc.store.folder import RunFolder
 from tbss_hpc.store.lines import LineWriter
@@ -26,6 +27,11 @@ def main() -> int:
     """Set the watchers, then work."""
     arguments = _arguments()
     run = RunFolder(Path(arguments.run))
+    if run.records_of(arguments.allocation).exists():
+        # A batch system that starts a job again, though we forbid it, must not have a second
+        # worker write into the first one's records, nor call it dead.
+        print(f"Allocation {arguments.allocation} has been opened before; it cannot be again.")
+        return 1
     scratch = Path(tempfile.mkdtemp(prefix="tbss-hpc-", dir=_scratch_place(run)))
 
     def write_all_dead(exit_code: int) -> None:
@@ -39,7 +45,11 @@ def main() -> int:
 
     from tbss_hpc.worker.program import work  # noqa: PLC0415 - after the watchers
 
-    return work(run, arguments.allocation, environ, scratch)
+    try:
+        return work(run, arguments.allocation, environ, scratch)
+    except TbssHpcError as error:
+        print(error, flush=True)
+        return int(error.exit_code)
 
 
 def _scratch_place(run: RunFolder) -> str | None:

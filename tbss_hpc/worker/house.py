@@ -59,7 +59,7 @@ class House:
         #: The Worker object that may give orders; one that lost its connection may not.
         self.current: object = None
         #: Called, from any thread, when no attempt is to be started any more.
-        self.when_draining: Callable[[], None] = lambda: None
+        self.when_draining: Callable[[], object] = lambda: None
         self.draining = ""  #: why no attempt is started any more; empty while some are
         self.idle_since = time.monotonic()
         self.written_at = time.monotonic()

@@ -16,13 +16,10 @@ class _Housed(Protocol):
     house: House
 
 
-def _house() -> House:
-    return cast("_Housed", get_worker()).house
-
-
 def perform(order: bytes) -> bytes:
     """Make one attempt in a slot of this worker; both sides of it are JSON."""
-    report = _house().perform(msgspec.json.decode(order, type=Order))
+    worker = cast("_Housed", get_worker())
+    report = worker.house.perform(msgspec.json.decode(order, type=Order), worker)
     return msgspec.json.encode(report)
 
 
@@ -32,5 +29,6 @@ async def adopt(attempt: bytes) -> bytes:
     A coroutine, so that it takes a slot in Dask's count and none of our threads; shielded, so
     that losing a second controller does not cancel what is waited for.
     """
-    future = _house().report_of(msgspec.json.decode(attempt, type=AttemptId))
+    worker = cast("_Housed", get_worker())
+    future = worker.house.report_of(msgspec.json.decode(attempt, type=AttemptId))
     return msgspec.json.encode(await asyncio.shield(asyncio.wrap_future(future)))

@@ -1,0 +1,99 @@
+"""Runs on a real SLURM."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests import processes
+from tests import runs_on_slurm as bodies
+from tests.local.conftest import leaving_nothing
+from tests.runs_on_slurm import SlurmRuns
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.cluster.slurm_bed import SlurmBed
+
+#: A partition of the bed without a short limit.
+LONG = "queue: long"
+
+
+@pytest.fixture
+def runs(slurm: SlurmBed, tmp_path: Path) -> Iterator[SlurmRuns]:
+    with leaving_nothing(tmp_path) as tbss:
+        tbss.environment |= slurm.environment
+        yield SlurmRuns(
+            tbss,
+            queue=lambda: [row.id for row in slurm.squeue()],
+            end_job=lambda number: slurm.run("scancel", number),
+        )
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        bodies.a_list_is_run_and_no_job_is_left,
+        bodies.an_allocation_that_is_ended_is_replaced,
+        bodies.allocations_outlive_a_killed_controller,
+        bodies.a_killed_worker_costs_only_what_it_ran,
+        bodies.cancel_leaves_no_job,
+        bodies.cancel_leaves_no_job_when_the_controller_is_dead,
+        bodies.a_set_up_that_fails_is_shown_in_its_own_words,
+    ],
+)
+def test_on_a_real_slurm(body: Callable[[SlurmRuns], None], runs: SlurmRuns) -> None:
+    body(runs)
+
+
+def test_a_study_is_registered_on_two_allocations(runs: SlurmRuns) -> None:
+    runs.site(LONG)
+    made = runs.tbss("demo", "study", "--subjects", "4")
+    for result in (runs.tbss.folder / "study" / "FA").glob("*_to_*"):
+        result.unlink()
+    answer = runs.tbss("submit", "study", "--engine", "greedy", "--workers", "2", "--wait")
+    target = runs.tbss("target", "study")
+
+    assert made.code == 0, made.err
+    assert answer.code == 0, answer.out + answer.err
+    assert runs.tbss.status()["counts"]["done"] == 16
+    assert len(runs.tbss.status()["allocations"]) == 2
+    assert "<- most typical" in target.out
+    planted = made.out.partition("The most typical subject is ")[2].split(",")[0]
+    assert f"{planted}" in target.out.partition("<- most typical")[0].splitlines()[-1]
+    assert runs.nothing_left()
+
+
+def test_several_generations_cut_no_command(runs: SlurmRuns) -> None:
+    runs.site(LONG, "start-patience: 2 min")
+    names = runs.witnessed(40, 6)
+    answer = runs.tbss(
+        "submit", "list", "--command-time", "6 s", "--walltime", "00:02:00", "--wait"
+    )
+    status = runs.tbss.status()
+
+    bodies.each_ended(runs, names)
+    assert answer.code == 0, answer.out
+    assert status["outcomes"].get("cut", 0) == 0
+    assert runs.tbss.witness.said("start") == [*dict.fromkeys(runs.tbss.witness.said("start"))]
+    assert runs.nothing_left()
+
+
+def test_a_node_that_dies_is_waited_for_and_its_commands_are_run_elsewhere(
+    runs: SlurmRuns, slurm: SlurmBed
+) -> None:
+    runs.site(LONG, "lease: 20 s", "directives:", "  - --exclusive")
+    names = runs.witnessed(8, 4)
+    runs.submit()
+    running = runs.tbss.until_running(2)
+    slurm.fail(running["running"][0]["node"], noticed=True)
+    end = runs.tbss("attach")
+    journal = "".join(p.read_text() for p in (runs.tbss.run_folder() / "journal").iterdir())
+
+    bodies.each_ended(runs, names)
+    assert end.code == 0, end.out
+    assert runs.tbss.status()["outcomes"]["lost"] >= 1
+    assert "allocation-fenced" in journal
+    assert processes.until(lambda: not runs.queue())
