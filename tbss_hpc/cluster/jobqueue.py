@@ -13,6 +13,9 @@ import shlex
 import signal
 import sys
 from collections.abc import Iterator, Mapping
+from typing import Any
+
+import dask
 
 from tbss_hpc.cluster.batch import Program, Refused, Unanswered, worker_command
 from tbss_hpc.core.plan import Shape
@@ -64,31 +67,32 @@ class SlurmAllocation(SLURMJob):
     def __init__(
         self, run: RunFolder, allocation: str, site: Site, shape: Shape, program: Program
     ) -> None:
-        """Pass every option, so that none is taken from a user's own dask-jobqueue file."""
+        """Pass every option that has a value; none is taken from a user's dask-jobqueue file."""
         self._script = run.script_of(allocation)
         self._environment = slurm.submission_environment(site, os.environ)
         walltime = shape.walltime_seconds or 0.0
-        super().__init__(
-            scheduler="",
-            name=allocation,
-            job_name=allocation,
-            queue=site.queue,
-            account=site.account,
-            cores=shape.cores,
-            processes=1,
-            memory=str(shape.memory_bytes),
-            # dask-jobqueue would round up to whole GiB.
-            job_mem=format_memory(shape.memory_bytes or 0),
-            walltime=format_walltime(walltime),
-            log_directory=shlex.quote(str(run.allocations)),
-            job_extra_directives=slurm.submission_options(site, walltime),
-            job_script_prologue=[],
-            job_directives_skip=[],
-            python=sys.executable,
-            worker_command="tbss_hpc.worker",
-            worker_extra_args=[],
-            shebang="#!/bin/bash",
-        )
+        with _nothing_of_the_users():
+            super().__init__(
+                scheduler="",
+                name=allocation,
+                job_name=allocation,
+                queue=site.queue,
+                account=site.account,
+                cores=shape.cores,
+                processes=1,
+                memory=str(shape.memory_bytes),
+                # dask-jobqueue would round up to whole GiB.
+                job_mem=format_memory(shape.memory_bytes or 0),
+                walltime=format_walltime(walltime),
+                log_directory=shlex.quote(str(run.allocations)),
+                job_extra_directives=slurm.submission_options(site, walltime),
+                job_script_prologue=[],
+                job_directives_skip=[],
+                python=sys.executable,
+                worker_command="tbss_hpc.worker",
+                worker_extra_args=[],
+                shebang="#!/bin/bash",
+            )
         # The script names the run folder and nothing else: address and certificate are read
         # there, at the start and on every reconnect (decision 7). exec, so that the batch
         # system's signals reach the watchers.
@@ -116,6 +120,12 @@ class SlurmAllocation(SLURMJob):
             return slurm.read_native_id(reply.stdout)
         except ValueError as error:
             raise Refused(str(error)) from error
+
+
+def _nothing_of_the_users() -> Any:
+    """Let dask-jobqueue see its own defaults only: to it, None means "as the user's file says"."""
+    defaults = dask.config.merge(*dask.config.defaults)["jobqueue"]["slurm"]
+    return dask.config.set({"jobqueue.slurm": defaults})
 
 
 class SlurmBatch:
