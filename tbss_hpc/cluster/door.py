@@ -61,7 +61,8 @@ def guard(application: Application, token: str, port: int) -> None:
 
 def _cookie_holds(request: HTTPServerRequest, name: str, value: str) -> bool:
     cookies: SimpleCookie = request.cookies
-    return name in cookies and hmac.compare_digest(cookies[name].value, value)
+    # As bytes: of text, `compare_digest` takes only ASCII, and a cookie may hold anything.
+    return name in cookies and hmac.compare_digest(cookies[name].value.encode(), value.encode())
 
 
 def _token_holds(request: HTTPServerRequest, token: str) -> bool:

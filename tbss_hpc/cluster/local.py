@@ -61,16 +61,18 @@ class LocalBatch:
 
     async def cancel(self, allocation: str, native_id: str) -> None:
         """Ask the worker to end; kill it if it does not. Its watchers end all that is left."""
-        if not process_alive(native_id):
+        # Its worker may have joined before anybody could note or find its process.
+        native_id = native_id or _find(allocation, str(self._run.root))
+        if not native_id or not process_alive(native_id):
             return
         pid = int(native_id.partition(":")[0])
-        os.kill(pid, signal.SIGTERM)
+        _signal(pid, signal.SIGTERM)
         for _ in range(int(GRACE_SECONDS * 10)):
             await asyncio.sleep(0.1)
             self._reap()
             if not process_alive(native_id):
                 return
-        os.kill(pid, signal.SIGKILL)
+        _signal(pid, signal.SIGKILL)
 
     async def query(self, allocations: Mapping[str, str]) -> dict[str, Seen | Gone] | DontKnow:
         """Look at the processes."""
@@ -87,7 +89,7 @@ class LocalBatch:
             if not left:
                 return True
             for pid in left:
-                _kill(pid)
+                _signal(pid, signal.SIGKILL)
         return False
 
     def _look(self, allocation: str, native_id: str) -> Seen | Gone:
@@ -131,6 +133,6 @@ def _read(pid: int, what: str) -> bytes:
         return b""
 
 
-def _kill(pid: int) -> None:
+def _signal(pid: int, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, number)
