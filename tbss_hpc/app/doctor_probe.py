@@ -16,7 +16,7 @@ from msgspec import Struct, structs
 
 from tbss_hpc.app.causes import likely_cause
 from tbss_hpc.app.doctor_ears import Ears, call_back
-from tbss_hpc.cluster.batch import Batch, Refused, tail
+from tbss_hpc.cluster.batch import Batch, Refused, Unanswered, tail
 from tbss_hpc.core.finding import About, Finding, bad
 from tbss_hpc.core.probe import Answer, Question
 from tbss_hpc.core.units import in_words
@@ -31,7 +31,7 @@ LOOK_SECONDS = 0.25
 ASK_SECONDS = 1.0
 ASK_SECONDS_AT_MOST = 15.0
 #: Seconds that a file needs to be seen on another host, once its writer has ended.
-FILE_SECONDS = 8.0
+FILE_SECONDS = 5.0
 #: Seconds that a probe which has been heard needs to end by itself.
 END_SECONDS = 10.0
 
@@ -96,7 +96,7 @@ class _Watch:
         self._token = question.token
         self._say = say
         self._said = ""
-        self._submitted = False
+        self._submission: asyncio.Task[str] | None = None
         self._native_id = ""
         self._begin = time.monotonic()
         self._seen: Seen | Gone | DontKnow = DontKnow("it was not asked yet")
@@ -106,11 +106,14 @@ class _Watch:
         """Submit, and wait for the answer or the end."""
         visit = self._visit
         self._begin = time.monotonic()
-        self._submitted = True  # a refusal may be a lost yes
+        self._submission = asyncio.create_task(visit.batch.submit(visit.name))
         try:
-            self._native_id = await visit.batch.submit(visit.name)
+            # Ctrl-C must not leave a submission on its way that nobody will cancel.
+            self._native_id = await asyncio.shield(self._submission)
         except Refused as refused:
             return Heard(trouble=(self._refusal(str(refused)),))
+        except Unanswered as unanswered:
+            return Heard(trouble=(self._no_answer(str(unanswered)),))
         if visit.scheduler != "local":
             patience = in_words(visit.patience_seconds)
             self._tell(f"probe {self._native_id} was submitted; waiting up to {patience} for it")
@@ -176,6 +179,12 @@ class _Watch:
         text = f"{_name_of(self._visit.scheduler)} refused the probe."
         return bad(About.CLUSTER, text, why=words, fix=fix)
 
+    def _no_answer(self, words: str) -> Finding:
+        dialect = dialect_of(self._visit.scheduler)
+        text = f"{_name_of(self._visit.scheduler)} did not say whether it took the probe."
+        fix = dialect.refusal_fix(words) or "try again when the scheduler is less busy"
+        return bad(About.CLUSTER, text, why=words, fix=fix)
+
     def _silence(self, answer: Answer | None) -> Finding:
         patience = in_words(self._visit.patience_seconds)
         if answer is not None:
@@ -229,9 +238,11 @@ class _Watch:
 
         patient -- it has said and heard all, and ends by itself.
         """
-        if not self._submitted or isinstance(self._seen, Gone):
+        if self._submission is None or isinstance(self._seen, Gone):
             return []
-        if patient and await self._ends_by_itself():
+        with contextlib.suppress(Refused, Unanswered):  # either may be a lost yes
+            self._native_id = await self._submission
+        if patient and await self._has_gone():
             return []
         words = ""
         for _ in range(3):
@@ -241,12 +252,15 @@ class _Watch:
                 words = str(refused)
                 await asyncio.sleep(ASK_SECONDS)
             else:
+                # Its output lies in the folder that is removed next.
+                await self._has_gone()
                 return []
         what = f"The probe {self._native_id or self._visit.name} may still be in the queue."
         fix = f"cancel it: `scancel --name={self._visit.name}`"
         return [bad(About.CLUSTER, what, why=words, fix=fix)]
 
-    async def _ends_by_itself(self) -> bool:
+    async def _has_gone(self) -> bool:
+        """Wait a little for the end of a probe that ends by itself, or was cancelled."""
         give_up = time.monotonic() + END_SECONDS
         while time.monotonic() < give_up:
             await self._ask()
