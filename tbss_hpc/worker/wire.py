@@ -47,6 +47,8 @@ def configure() -> None:
     # Dask tells of every connection; what matters of it we say ourselves, in sentences.
     for name in ("distributed", "tornado"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # Of a page that was refused tornado would log the address, and a token in it.
+    logging.getLogger("tornado.access").setLevel(logging.CRITICAL)
     # bokeh warns that any origin may connect; the door in front of it asks for the token.
     logging.getLogger("bokeh").setLevel(logging.ERROR)
 
