@@ -35,9 +35,6 @@ class RunFolder:
         self.records = root / "records"
         self.logs = root / "logs"
         self.allocations = root / "allocations"
-        #: Only in the folder of a probe: what a node is asked, and what it says.
-        self.question = root / "question.json"
-        self.answer = root / "answer.json"
         self.tls = root / "tls"
         self.certificate = self.tls / "run.crt"
         self.key = self.tls / "run.key"
@@ -49,6 +46,16 @@ class RunFolder:
         """What to type after --run in the folder where this program was started."""
         usual = self.root.parent == runs_folder(Path.cwd())
         return self.name if usual else shlex.quote(str(self.root))
+
+    @property
+    def question(self) -> Path:
+        """Where a node is asked; only in the folder of a probe, which goes with it."""
+        return self.root / "question.json"
+
+    @property
+    def answer(self) -> Path:
+        """Where a node answers; only in the folder of a probe."""
+        return self.root / "answer.json"
 
     def records_of(self, allocation: str) -> Path:
         """Name the file of records of an allocation."""
