@@ -74,7 +74,13 @@ class Controller:
         )
         self._dispatcher = Dispatcher(run, self.post)
         self._watch = Watch(
-            run, self._plan, self._machine, batch, self.post, self._dispatcher.tell_end
+            run,
+            self._plan,
+            self._machine,
+            batch,
+            logs_of(self._work),
+            self.post,
+            self._dispatcher.tell_end,
         )
         self._effects = Effects(
             self._work, self._plan, self._machine, self._dispatcher, batch, self._watch, self.post

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TypeVar
 
@@ -50,6 +50,7 @@ class Watch:
         plan: Plan,
         machine: Machine,
         batch: Batch,
+        logs: Mapping[str, str],
         post: Callable[[Event], None],
         tell_end: Callable[[str, float], None],
     ) -> None:
@@ -57,6 +58,7 @@ class Watch:
         self._run = run
         self._machine = machine
         self._batch = batch
+        self._logs = logs
         self._post = post
         self._start_seconds = plan.shape.start_seconds
         self._runs_since: dict[str, float] = {}
@@ -242,7 +244,8 @@ class Watch:
             return ""
         if evidence.opened is None:
             return "it ended before its worker started"
-        if self._batch.sweep(allocation.name):
+        logs = [self._run.root / self._logs[attempt.command] for attempt in evidence.started]
+        if self._batch.sweep(allocation.name, logs):
             return "none of its processes is left on this host"
         silent = time.monotonic() - self._grew_at[allocation.name]
         if silent > self._lease or time.time() - evidence.last_at > self._lease + SKEW_SECONDS:

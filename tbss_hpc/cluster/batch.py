@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -36,8 +36,11 @@ class Batch(Protocol):
     async def query(self, allocations: Mapping[str, str]) -> dict[str, Seen | Gone] | DontKnow:
         """Say what is known of each allocation, given as name and native id ("" if unknown)."""
 
-    def sweep(self, allocation: str) -> bool:
-        """Kill what is left of an allocation that is gone, where we can; True if that is all."""
+    def sweep(self, allocation: str, logs: Collection[Path]) -> bool:
+        """Kill what is left of an allocation that is gone, where we can; True if that is all.
+
+        logs -- absolute; of the attempts that it started and never ended.
+        """
 
 
 def worker_command(python: str, run: RunFolder, allocation: str) -> list[str]:

@@ -12,7 +12,8 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import dask
@@ -172,6 +173,6 @@ class SlurmBatch:
     def _job(self, allocation: str) -> SlurmAllocation:
         return SlurmAllocation(self._run, allocation, self._site, self._shape, self._program)
 
-    def sweep(self, _allocation: str) -> bool:
+    def sweep(self, _allocation: str, _logs: Collection[Path]) -> bool:
         """Do nothing: its processes are on another host."""
         return False

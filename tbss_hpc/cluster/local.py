@@ -9,7 +9,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from tbss_hpc.cluster.batch import Program, Refused, worker_command
@@ -79,13 +79,15 @@ class LocalBatch:
         self._reap()
         return {name: self._look(name, native_id) for name, native_id in allocations.items()}
 
-    def sweep(self, allocation: str) -> bool:
-        """Kill whatever still carries the mark of an allocation in its environment.
+    def sweep(self, allocation: str, logs: Collection[Path]) -> bool:
+        """Kill whatever carries the mark of an allocation, or still writes one of its logs.
 
-        Only needed when the watchers were killed together with the worker.
+        Only needed when the watchers were killed together with the worker. A command may have
+        cleaned its environment, and with it the mark.
         """
+        mark = f"{ALLOCATION}={allocation}".encode()
         for _ in range(50):
-            left = list(_marked(f"{ALLOCATION}={allocation}".encode()))
+            left = [pid for pid in _pids() if _belongs(pid, mark, logs)]
             if not left:
                 return True
             for pid in left:
@@ -116,10 +118,18 @@ def _find(allocation: str, run: str) -> str:
     return ""
 
 
-def _marked(mark: bytes) -> Iterator[int]:
-    for pid in _pids():
-        if pid != os.getpid() and mark in _read(pid, "environ").split(b"\0"):
-            yield pid
+def _belongs(pid: int, mark: bytes, logs: Collection[Path]) -> bool:
+    if pid == os.getpid():
+        return False
+    return mark in _read(pid, "environ").split(b"\0") or any(_writes(pid, log) for log in logs)
+
+
+def _writes(pid: int, log: Path) -> bool:
+    outputs = (_PROC / str(pid) / "fd" / number for number in ("1", "2"))
+    try:
+        return any(output.readlink() == log for output in outputs)
+    except OSError:  # it ended meanwhile, closed its output, or belongs to somebody else
+        return False
 
 
 def _pids() -> list[int]:

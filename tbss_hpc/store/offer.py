@@ -7,6 +7,7 @@ import socket
 import msgspec
 from msgspec import Struct
 
+from tbss_hpc.errors import FilesError
 from tbss_hpc.store.atomic import replace_file
 from tbss_hpc.store.folder import RunFolder
 from tbss_hpc.store.process import process_alive
@@ -39,6 +40,12 @@ def read_offer(run: RunFolder) -> Offer | None:
         return msgspec.json.decode(run.controller.read_bytes(), type=Offer)
     except FileNotFoundError:
         return None
+    except msgspec.DecodeError as error:
+        raise FilesError(
+            "controller.json cannot be read, so nobody knows who controls the run.",
+            why=f"{run.controller}: {error}",
+            fix="remove the file if no controller of this run is alive, then `tbss-hpc resume`",
+        ) from error
 
 
 def controller_alive(offer: Offer) -> bool | None:

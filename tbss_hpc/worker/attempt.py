@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
+#: How the reason begins when nothing was run because the node could not.
+NO_START = "it could not be started"
+
+
 class MakeExecution(Protocol):
     """Prepare the running of an order: `Execution`, or what also remembers it to stop it."""
 
@@ -106,7 +110,7 @@ class _Attempt:
         except (CannotStart, OSError) as error:
             # Charged to the node, not to the command: another node may well have the folder.
             why = error.why if isinstance(error, CannotStart) else str(error)
-            raw = Raw(Cut(f"it could not be started: {why}"), measures=_only_looked(start))
+            raw = Raw(Cut(f"{NO_START}: {why}"), measures=_only_looked(start))
             return raw, output_begin
 
     def _judge(self, raw: Raw) -> tuple[Outcome, tuple[Fingerprint, ...]]:

@@ -16,6 +16,7 @@ from distributed.security import Security
 
 from tbss_hpc.core.attempt import AttemptId
 from tbss_hpc.core.plan import Shape
+from tbss_hpc.errors import FilesError
 from tbss_hpc.store.folder import RunFolder
 from tbss_hpc.store.offer import Offer, read_offer
 from tbss_hpc.worker.house import House
@@ -116,7 +117,7 @@ class Connection:
 
     async def _read_offer(self) -> None:
         # A network file system may block, and the loop must go on answering the scheduler.
-        with contextlib.suppress(OSError, msgspec.DecodeError):
+        with contextlib.suppress(OSError, FilesError):
             offer = await asyncio.to_thread(read_offer, self._run)
             # A controller that was stopped in the act may write its offer over its successor's.
             if offer is not None and (self._offer is None or offer.epoch >= self._offer.epoch):

@@ -19,7 +19,7 @@ from tbss_hpc.store.folder import RunFolder
 from tbss_hpc.store.journal import newest_epoch
 from tbss_hpc.store.lines import LineWriter
 from tbss_hpc.tbss.proof import prove
-from tbss_hpc.worker.attempt import make_attempt
+from tbss_hpc.worker.attempt import NO_START, make_attempt
 from tbss_hpc.worker.clock import EndClock
 from tbss_hpc.worker.environment import Surroundings
 from tbss_hpc.worker.execution import Execution
@@ -32,6 +32,8 @@ RETRY_SECONDS = 2.0
 
 #: Seconds in which the worker hears of a signal that has already killed a command.
 HEARSAY_SECONDS = 2.0
+#: A slot stays taken so long after a command that could not be started.
+UNSTARTABLE_SECONDS = 5.0
 #: What batch systems end an allocation with.
 _ENDING = (signal.SIGTERM, signal.SIGKILL)
 
@@ -87,6 +89,9 @@ class House:
             why = f"tbss-hpc's worker failed, please report it: {error!r}"
             report = self._report(order.attempt, Invalid(why))
         report = self._blame_the_end(report)
+        if _could_not_start(report.outcome):
+            # A folder that is away for a while must not use up every attempt in an instant.
+            self._stopping.wait(UNSTARTABLE_SECONDS)
         if not isinstance(report.outcome, NotStarted):
             self._write_until_it_holds(Ended(time.time(), report))
         self._leave(order.attempt, report)
@@ -249,3 +254,7 @@ def _looks_signalled(outcome: Outcome) -> bool:
             return exit_code - 128 in _ENDING
         case _:
             return False
+
+
+def _could_not_start(outcome: Outcome) -> bool:
+    return isinstance(outcome, Cut) and outcome.why.startswith(NO_START)
