@@ -88,6 +88,21 @@ def test_an_allocation_killed_at_one_stroke_is_swept_and_replaced(tbss: Program)
     assert len(tbss.witness.said("start")) == 3 + SLOTS
 
 
+def test_orphans_that_cleaned_their_environment_are_swept_all_the_same(tbss: Program) -> None:
+    for name in names(SLOTS):
+        tbss.write(f"{name}.sh", tbss.witness.gate(name))
+    tbss.write("list", *(f'env -i PATH="$PATH" bash {name}.sh' for name in names(SLOTS)))
+    assert tbss("submit", "list").code == 0
+    tbss.until_running(SLOTS)
+    kill_at_one_stroke(tbss.workers())
+    tbss.until(lambda status: status["outcomes"].get("lost") == SLOTS)
+    tbss.witness.let_go()
+    end = tbss("attach")
+
+    assert end.code == 0, end.out
+    assert tbss.witness.said("double") == []
+
+
 def test_a_controller_and_its_allocation_killed_together_cost_one_attempt(tbss: Program) -> None:
     submit(tbss, 3)
     controller = tbss.controller()
