@@ -38,13 +38,16 @@ def knock(r: Rig, security: Security | None, protocol: str = "tls") -> str:
 
     async def body() -> str:
         address = r.dispatcher.address.replace("tls", protocol)
+        client = Client(
+            address, security=security, asynchronous=True, timeout=2, set_as_default=False
+        )
         try:
-            async with Client(
-                address, security=security, asynchronous=True, timeout=2, set_as_default=False
-            ) as client:
-                return str(await client.submit(sum, [1, 2]))
+            await client
+            return str(await client.submit(sum, [1, 2]))
         except REFUSED:
             return "refused"
+        finally:
+            await client.close()
 
     # In a thread of its own, so that the other side can refuse meanwhile.
     return asyncio.run(body())
