@@ -108,7 +108,8 @@ def _ask_quotas(folder: Path, environ: Mapping[str, str]) -> Iterator[Quota]:
 def _mount_of(folder: Path) -> tuple[str, str]:
     """Give the source and the mount point of the file system that a folder lies on."""
     best = ("", "")
-    for line in Path("/proc/self/mounts").read_text(errors="replace").splitlines():
+    mounts = Path("/proc/self/mounts")
+    for line in mounts.read_text(errors="replace").splitlines() if mounts.exists() else ():
         source, point = line.split()[:2]
         mounted = point.replace("\\040", " ")
         if folder.is_relative_to(mounted) and len(mounted) >= len(best[1]):
