@@ -56,6 +56,7 @@ def shown(file: str) -> str:
 def machine(tmp_path: Path) -> Iterator[Program]:
     """A home with a clone of this project, a study of two subjects and a file of commands."""
     program = Program(tmp_path)
+    program.environment.pop("TBSS_HPC_SITE", None)  # the README finds its site file by itself
     clone, study = program.home / "tbss-hpc", program.folder / "my-study"
     clone.mkdir()
     (clone / ".venv").symlink_to(Path(sys.prefix))

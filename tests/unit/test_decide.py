@@ -160,10 +160,10 @@ def test_after_a_refusal_the_scheduler_is_left_alone_and_longer_each_time() -> N
     talk.say(started())
 
     assert talk.say(refused(A)) == []
-    assert talk.say(now=T0 + 9.9) == []
-    assert talk.say(now=T0 + 10) == [submit(B, at=T0 + 10)]
-    assert talk.say(refused(B, at=T0 + 10), now=T0 + 29.9) == []
-    assert talk.say(now=T0 + 30) == [submit(C, at=T0 + 30)]
+    assert talk.say(now=T0 + 4.9) == []
+    assert talk.say(now=T0 + 5) == [submit(B, at=T0 + 5)]
+    assert talk.say(refused(B, at=T0 + 5), now=T0 + 14.9) == []
+    assert talk.say(now=T0 + 15) == [submit(C, at=T0 + 15)]
 
 
 def test_refusals_do_not_stop_a_run_that_has_a_worker() -> None:
