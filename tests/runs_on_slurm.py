@@ -32,11 +32,12 @@ class SlurmRuns:
     tbss: Program
     queue: Callable[[], list[str]]  #: the numbers of jobs that wait or run
     end_job: Callable[[str], object]  #: ends a job behind tbss-hpc's back
+    always: tuple[str, ...] = ()  #: lines that its site file always has
 
     def site(self, *lines: str) -> None:
         """Write the site file that counts; lines given here come on top."""
         self.tbss.environment.pop("TBSS_HPC_SITE", None)
-        self.tbss.write("tbss-hpc.yaml", SITE, *lines)
+        self.tbss.write("tbss-hpc.yaml", SITE, *self.always, *lines)
 
     def witnessed(self, count: int, seconds: float) -> list[str]:
         """Write a list of commands that tell the witness what they do; give their names."""

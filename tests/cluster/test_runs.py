@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tests.cluster.slurm_bed import SlurmBed
 
-#: A partition of the bed without a short limit.
+#: The partition of the bed whose limit is not five minutes.
 LONG = "queue: long"
 
 
@@ -29,6 +29,7 @@ def runs(slurm: SlurmBed, tmp_path: Path) -> Iterator[SlurmRuns]:
             tbss,
             queue=lambda: [row.id for row in slurm.squeue()],
             end_job=lambda number: slurm.run("scancel", number),
+            always=(LONG,),
         )
 
 
@@ -49,7 +50,7 @@ def test_on_a_real_slurm(body: Callable[[SlurmRuns], None], runs: SlurmRuns) -> 
 
 
 def test_a_study_is_registered_on_two_allocations(runs: SlurmRuns) -> None:
-    runs.site(LONG)
+    runs.site()
     made = runs.tbss("demo", "study", "--subjects", "4")
     for result in (runs.tbss.folder / "study" / "FA").glob("*_to_*"):
         result.unlink()
@@ -67,7 +68,7 @@ def test_a_study_is_registered_on_two_allocations(runs: SlurmRuns) -> None:
 
 
 def test_several_generations_cut_no_command(runs: SlurmRuns) -> None:
-    runs.site(LONG, "start-patience: 2 min")
+    runs.site("start-patience: 2 min")
     names = runs.witnessed(40, 6)
     answer = runs.tbss(
         "submit", "list", "--command-time", "6 s", "--walltime", "00:02:00", "--wait"
@@ -84,7 +85,7 @@ def test_several_generations_cut_no_command(runs: SlurmRuns) -> None:
 def test_a_node_that_dies_is_waited_for_and_its_commands_are_run_elsewhere(
     runs: SlurmRuns, slurm: SlurmBed
 ) -> None:
-    runs.site(LONG, "lease: 20 s", "directives:", "  - --exclusive")
+    runs.site("lease: 20 s", "directives:", "  - --exclusive")
     names = runs.witnessed(8, 4)
     runs.submit()
     running = runs.tbss.until_running(2)
