@@ -22,6 +22,7 @@ from tbss_hpc.core.status import (
     RunningStatus,
     Status,
 )
+from tbss_hpc.core.units import in_words
 from tbss_hpc.schedulers.dialects import dialect_of
 from tbss_hpc.store.folder import RunFolder
 from tbss_hpc.store.journal import JournalReader
@@ -162,7 +163,11 @@ class Observer:
     def _explain(self, allocation: Standby) -> str:
         if allocation.place is not Place.PENDING or not allocation.state:
             return allocation.reason
-        return dialect_of(self.plan.scheduler).in_words(allocation.state, allocation.reason)
+        words = dialect_of(self.plan.scheduler).in_words(allocation.state, allocation.reason)
+        if allocation.free_until is None:
+            return words
+        fits = max(0.0, allocation.free_until - time.time())
+        return f"{words}; a walltime of at most {in_words(fits)} would fit before it"
 
     def _seconds_left(self, allocation: Standby) -> float | None:
         heartbeat = self._evidence[allocation.name].heartbeat

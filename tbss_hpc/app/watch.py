@@ -187,7 +187,8 @@ class Watch:
         news = self._overdue(allocation, answer, now)
         if not allocation.native_id:
             news.append(AllocationSubmitted(at=now, allocation=name, native_id=answer.native_id))
-        if (answer.state, answer.reason) != (allocation.state, allocation.reason):
+        told = (allocation.state, allocation.reason, allocation.free_until)
+        if (answer.state, answer.reason, answer.free_until) != told:
             news.append(
                 AllocationSeen(
                     at=now,
@@ -195,6 +196,7 @@ class Watch:
                     state=answer.state,
                     reason=answer.reason,
                     node=answer.node,
+                    free_until=answer.free_until,
                 )
             )
         return news

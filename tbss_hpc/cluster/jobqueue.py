@@ -12,11 +12,13 @@ import os
 import shlex
 import signal
 import sys
+import time
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import dask
+from msgspec import structs
 
 from tbss_hpc.cluster.batch import Program, Refused, Unanswered, worker_command
 from tbss_hpc.core.plan import Shape
@@ -25,10 +27,19 @@ from tbss_hpc.core.units import format_memory, format_walltime
 from tbss_hpc.schedulers import slurm
 from tbss_hpc.schedulers.answers import DontKnow, Gone, Seen
 from tbss_hpc.schedulers.reply import Reply
+from tbss_hpc.schedulers.slurm_limits import (
+    RESERVATIONS,
+    Reservation,
+    fitting_walltime,
+    limits_environment,
+    read_reservations,
+)
 from tbss_hpc.store.folder import RunFolder
 
 #: A batch system that has not answered by then is asked again later.
 ANSWER_SECONDS = 60.0
+#: Seconds between questions about reservations, which are asked only when somebody waits for one.
+RESERVATION_SECONDS = 60.0
 #: The exit code that `timeout` of the GNU core utilities gives, too.
 TIMED_OUT = 124
 
@@ -139,6 +150,8 @@ class SlurmBatch:
         self._run = run
         self._site = site
         self._shape = shape
+        self._asked_at = 0.0
+        self._reservations: list[Reservation] = []
         self._program = program
 
     def script(self, allocation: str) -> str:
@@ -168,7 +181,22 @@ class SlurmBatch:
         names = list(allocations)
         environment = slurm.query_environment(os.environ)
         question = slurm.queue_query(names, os.environ.get("SLURM_CLUSTERS", ""))
-        return slurm.read_queue(await ask(question, environment), names)
+        answer = slurm.read_queue(await ask(question, environment), names)
+        if isinstance(answer, DontKnow):
+            return answer
+        return {name: await self._with_maintenance(seen) for name, seen in answer.items()}
+
+    async def _with_maintenance(self, seen: Seen | Gone) -> Seen | Gone:
+        """Add when the maintenance begins that an allocation waits for, if that is its reason."""
+        if not (isinstance(seen, Seen) and slurm.may_wait_for_maintenance(seen.reason)):
+            return seen
+        now = time.time()
+        if now > self._asked_at + RESERVATION_SECONDS:
+            self._asked_at = now
+            reply = await ask(list(RESERVATIONS), limits_environment(os.environ))
+            self._reservations = read_reservations(reply.stdout)
+        fitting = fitting_walltime(now, self._reservations)
+        return seen if fitting is None else structs.replace(seen, free_until=round(now + fitting))
 
     def _job(self, allocation: str) -> SlurmAllocation:
         return SlurmAllocation(self._run, allocation, self._site, self._shape, self._program)

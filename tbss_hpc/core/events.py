@@ -60,6 +60,7 @@ class AllocationSeen(Fact, frozen=True, tag="allocation-seen"):
     state: str  #: the scheduler's own word
     reason: str = ""  #: the scheduler's own word
     node: str = ""
+    free_until: float | None = None  #: Unix time of a maintenance that it waits for
 
 
 class AllocationOverdue(Fact, frozen=True, tag="allocation-overdue"):

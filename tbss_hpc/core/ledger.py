@@ -66,6 +66,7 @@ class Standby(Struct):
     state: str = ""  #: the scheduler's own word
     reason: str = ""  #: the scheduler's own word, or why it was refused
     node: str = ""
+    free_until: float | None = None  #: Unix time of a maintenance that it waits for
     slots: int = 0
     asked_at: float = 0.0
     ever_joined: bool = False

@@ -123,6 +123,7 @@ class Machine:
         allocation = self._allocation(event.allocation)
         allocation.state, allocation.reason = event.state, event.reason
         allocation.node = event.node or allocation.node
+        allocation.free_until = event.free_until
 
     def _gone(self, event: events.AllocationGone) -> None:
         allocation = self._allocation(event.allocation)

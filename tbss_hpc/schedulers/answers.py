@@ -13,6 +13,7 @@ class Seen(Struct, frozen=True):
     node: str  #: where it runs; empty while it waits
     native_id: str
     seconds_left: float | None  #: until its walltime; None while it waits, or without an end
+    free_until: float | None = None  #: Unix time of a maintenance that it waits for; None: for none
 
 
 class Gone(Struct, frozen=True):

@@ -20,6 +20,7 @@ __all__ = [
     "directive_problems",
     "in_words",
     "lost_the_answer",
+    "may_wait_for_maintenance",
     "query_environment",
     "queue_query",
     "read_native_id",
@@ -160,6 +161,11 @@ def read_native_id(stdout: str) -> str:
 def lost_the_answer(reply: Reply) -> bool:
     """Tell whether sbatch gave up waiting for an answer; slurmctld may have taken the job."""
     return reply.exit_code != 0 and "timed out" in reply.stderr
+
+
+def may_wait_for_maintenance(reason: str) -> bool:
+    """Tell whether a job may be pending because nodes are reserved for maintenance."""
+    return reason.startswith("ReqNodeNotAvail") or "aintenance" in reason
 
 
 def cancel_commands(native_ids: Sequence[str]) -> list[list[str]]:

@@ -98,3 +98,26 @@ def test_a_node_that_dies_is_waited_for_and_its_commands_are_run_elsewhere(
     assert runs.tbss.status()["outcomes"]["lost"] >= 1
     assert "allocation-fenced" in journal
     assert processes.until(lambda: not runs.queue())
+
+
+def test_before_a_maintenance_the_walltime_that_fits_is_told(
+    runs: SlurmRuns, slurm: SlurmBed
+) -> None:
+    when = ("starttime=now+30minutes", "duration=60", "flags=maint")
+    slurm.run("scontrol", "create", "reservation=service", *when, "nodes=ALL", "users=root")
+    runs.site()
+    runs.witnessed(2, 0)
+    runs.tbss("submit", "list", "--command-time", "40 min", "--walltime", "03:00:00")
+    try:
+        runs.tbss.until(
+            lambda status: any(
+                "would fit before it" in allocation["explanation"]
+                for allocation in status["allocations"]
+            )
+        )
+        cancelled = runs.tbss("cancel")
+    finally:
+        slurm.run("scontrol", "delete", "reservation=service")
+
+    assert cancelled.code == 0, cancelled.err
+    assert runs.nothing_left()
