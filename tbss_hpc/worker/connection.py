@@ -106,11 +106,16 @@ class Connection:
         self._connected_at = time.monotonic()
 
     async def serve(self) -> str:
-        """Work for one controller after another; say why the worker leaves in the end."""
+        """Work for one controller after another; say why the worker leaves in the end.
+
+        One that drains joins all the same while commands run: the controller learns that it takes
+        no more, and asks for another allocation in time.
+        """
         while True:
             await self._read_offer()
-            if why := await self._reason_to_leave():
-                return why
+            self._drain_if_alone()
+            if self._house.draining and (not self._house.running() or not self._may_join()):
+                return await self._empty()
             if self._offer is not None:
                 await self._work_for(self._offer)
             await asyncio.sleep(AGAIN_SECONDS)
@@ -123,11 +128,20 @@ class Connection:
             if offer is not None and (self._offer is None or offer.epoch >= self._offer.epoch):
                 self._offer = offer
 
-    async def _reason_to_leave(self) -> str:
+    def _may_join(self) -> bool:
+        """Tell whether there is a controller that a worker which drains can join."""
+        offer = self._offer
+        return offer is not None and not offer.over and self._is_of_our_version(offer)
+
+    def _is_of_our_version(self, offer: Offer) -> bool:
+        return offer.version == self._house.opened.version
+
+    def _drain_if_alone(self) -> None:
+        """Drain where nobody is there, or will be, to work for."""
         house, offer = self._house, self._offer
         if offer is not None and offer.over:
             house.stop_all(f"the run is over: {offer.over}")
-        if offer is not None and offer.version != house.opened.version:
+        if offer is not None and not self._is_of_our_version(offer):
             # What runs here ends in peace; the controller hears the rest from its records.
             house.drain(
                 f"this worker is tbss-hpc {house.opened.version} and its controller is "
@@ -136,9 +150,6 @@ class Connection:
         lonely = time.monotonic() - self._connected_at
         if not house.running() and lonely > self._shape.patience_seconds:
             house.drain(f"no controller could be reached for {lonely:.0f} s")
-        if not house.draining:
-            return ""
-        return await self._empty()
 
     async def _empty(self) -> str:
         """Wait until nothing runs any more."""
@@ -214,10 +225,9 @@ class Connection:
             await asyncio.sleep(LOOK_SECONDS)
             if self._house.idle_seconds() > self._shape.idle_seconds:
                 self._house.drain(f"no work for {self._shape.idle_seconds:.0f} s")
-            if self._house.draining:
-                if not self._house.running():
-                    await self._deliver(worker)
-                    await worker.close(nanny=False, reason="drained")
+            if self._house.draining and not self._house.running():
+                await self._deliver(worker)
+                await worker.close(nanny=False, reason="drained")
             elif time.monotonic() - read_at > OFFER_SECONDS:
                 read_at = time.monotonic()
                 await self._read_offer()
