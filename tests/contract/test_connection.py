@@ -229,6 +229,26 @@ def test_an_attempt_outlives_two_controllers_and_the_third_gets_its_report(
     asyncio.run(body())
 
 
+def test_a_worker_that_drains_joins_the_next_controller_and_says_so(tmp_path: Path) -> None:
+    """Else that one would wait for it, and not ask for another allocation."""
+
+    async def body() -> None:
+        async with rig(tmp_path) as r:
+            await start(r, "a")
+            r.house.drain("the allocation ends soon")
+            await r.of_type("WorkerDraining")
+            await r.dispatcher.close()
+            await r.control()
+            await r.of_type("WorkerJoined", 2)
+            await r.of_type("WorkerDraining", 2)
+            r.desk.let_go("a")
+            await r.of_type("AttemptReported")
+
+            assert [report.outcome for report in r.reports()] == [Succeeded()]
+
+    asyncio.run(body())
+
+
 def test_an_attempt_that_ends_between_two_controllers_is_reported_by_its_record(
     tmp_path: Path,
 ) -> None:
