@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from tests.cluster.ordinary_user import OrdinaryUser
     from tests.cluster.slurm_bed import SlurmBed
 
 #: The partition of the bed whose limit is not five minutes.
@@ -47,6 +48,20 @@ def runs(slurm: SlurmBed, tmp_path: Path) -> Iterator[SlurmRuns]:
 )
 def test_on_a_real_slurm(body: Callable[[SlurmRuns], None], runs: SlurmRuns) -> None:
     body(runs)
+
+
+def test_two_hundred_commands_are_three_batch_jobs(runs: SlurmRuns) -> None:
+    runs.site()
+    names = runs.witnessed(200, 0.3)
+    runs.submit("--workers", "3", "--wait")
+    status = runs.tbss.status()
+    attempts = runs.tbss.table("attempts.tsv")
+
+    bodies.each_ended(runs, names)
+    assert status["counts"]["done"] == 200
+    assert len(status["allocations"]) == 3
+    assert len({row["allocation"] for row in attempts if row["outcome"] == "succeeded"}) == 3
+    assert runs.nothing_left()
 
 
 def test_a_study_is_registered_on_two_allocations(runs: SlurmRuns) -> None:
@@ -121,3 +136,39 @@ def test_before_a_maintenance_the_walltime_that_fits_is_told(
 
     assert cancelled.code == 0, cancelled.err
     assert runs.nothing_left()
+
+
+def test_behind_a_full_queue_a_run_waits_and_then_goes_on(runs: SlurmRuns, slurm: SlurmBed) -> None:
+    hog = ("sbatch", "--parsable", "--partition=long", "--exclusive", "--output=/dev/null")
+    hogs = [slurm.run(*hog, "--wrap=sleep 1000").strip() for _ in slurm.nodes]
+    assert processes.until(lambda: all(row.state == "RUNNING" for row in slurm.squeue()))
+    runs.site()
+    names = runs.witnessed(4, 0.2)
+    runs.submit()
+    waiting = runs.tbss.until(
+        lambda status: any(a["explanation"].startswith("waiting") for a in status["allocations"])
+    )
+    slurm.run("scancel", *hogs)
+    end = runs.tbss("attach")
+
+    assert waiting["state"] == "running"
+    assert waiting["counts"]["waiting"] == 4
+    assert end.code == 0, end.out
+    bodies.each_ended(runs, names)
+
+
+def test_an_ordinary_user_needs_no_rights(
+    slurm: SlurmBed, ordinary_user: OrdinaryUser, everybodys_python: Path
+) -> None:
+    tbss = everybodys_python.with_name("tbss-hpc")
+    home = ordinary_user.home
+    (home / "list").write_text("id -un >> who\n" * 6)
+    (home / "tbss-hpc.yaml").write_text(f"{bodies.SITE}{LONG}\n")
+    words = ("submit", "list", "--command-time", "2 s", "--workers", "2", "--wait")
+    answer = ordinary_user.run([str(tbss), *words], slurm.environment, timeout_seconds=900)
+
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert (home / "who").read_text().split() == [ordinary_user.name] * 6
+    assert not (home / "dask-scratch-space").exists()
+    assert not (home / ".config").exists()
+    assert processes.until(lambda: not slurm.squeue())
