@@ -20,6 +20,9 @@ from tests.cluster.slurm_bed import SlurmBed
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+# Their asserts are to say as much as those of the tests that take them over.
+pytest.register_assert_rewrite("tests.on_slurm.bodies", "tests.on_slurm.rig")
+
 
 @pytest.fixture(scope="session")
 def slurm_bed() -> Iterator[SlurmBed]:

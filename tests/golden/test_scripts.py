@@ -5,21 +5,17 @@ from __future__ import annotations
 import re
 from difflib import unified_diff
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.local.program import Program
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 SCRIPTS = Path(__file__).with_name("scripts")
 
 
-def site_files() -> Iterator[Path]:
-    yield from sorted([*CONFIGS.glob("*.yaml"), *CONFIGS.glob("examples/*.yaml")])
+def site_files() -> list[Path]:
+    return sorted([*CONFIGS.glob("*.yaml"), *CONFIGS.glob("examples/*.yaml")])
 
 
 def rendered(site: Path, root: Path) -> str:
