@@ -32,7 +32,8 @@ class Terminal:
         self._closed = threading.Event()
         self.program = subprocess.Popen(
             # A session of its own whose terminal this is, as a window gives it to a program.
-            ["setsid", "--ctty", "--wait", str(PROGRAM), *words],
+            # And with all signals as a login leaves them, though the tests may run under nohup.
+            ["env", "--default-signal", "setsid", "--ctty", "--wait", str(PROGRAM), *words],
             cwd=tbss.folder,
             env={**tbss.environment, "TERM": "xterm", "COLUMNS": "100", "LINES": "30"},
             stdin=theirs,

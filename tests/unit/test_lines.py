@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -133,18 +134,22 @@ def test_a_full_disk_is_told_to_the_writer() -> None:
         LineWriter(Path("/dev/full")).append([Note("one")])
 
 
-@pytest.fixture
-def small_files() -> Iterator[None]:
-    """Let no file grow beyond 40 bytes, as on a disk that is nearly full."""
+@contextmanager
+def small_files(size: int = 40) -> Iterator[None]:
+    """Let no file grow beyond so many bytes, as on a disk that is nearly full.
+
+    Not a fixture: pytest itself writes, perhaps to a file, before it ends one.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (40, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-@pytest.mark.usefixtures("small_files")
 def test_a_line_that_does_not_fit_is_taken_back(path: Path) -> None:
-    with LineWriter(path) as writer:
+    with small_files(), LineWriter(path) as writer:
         writer.append([Note("one")])
         with pytest.raises(OSError, match="too large") as caught:
             writer.append([Note("two"), Note("x" * 40)])
@@ -154,7 +159,6 @@ def test_a_line_that_does_not_fit_is_taken_back(path: Path) -> None:
     assert path.read_bytes() == b'{"text":"one"}\n{"text":"three"}\n'
 
 
-@pytest.mark.usefixtures("small_files")
 def test_a_reader_that_saw_a_line_before_it_was_taken_back_goes_on_where_it_was(
     path: Path,
 ) -> None:
@@ -207,15 +211,12 @@ def test_a_torn_line_that_could_not_be_taken_back_does_not_spoil_the_next(
     def refuse(_descriptor: int, _size: int) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
     with LineWriter(path) as writer:
         writer.append([Note("one")])
-        with monkeypatch.context() as patch:
+        with monkeypatch.context() as patch, small_files(20):
             patch.setattr(os, "ftruncate", refuse)
-            resource.setrlimit(resource.RLIMIT_FSIZE, (20, before[1]))
             with pytest.raises(OSError, match="too large"):
                 writer.append([Note("two")])
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
         writer.append([Note("three")])
 
     assert read(path) == ["one", "three"]

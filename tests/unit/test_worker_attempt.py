@@ -15,10 +15,10 @@ import pytest
 from tbss_hpc.core.attempt import AttemptId, Measures, Order, Report
 from tbss_hpc.core.command import Check, Command, Fingerprint, Output
 from tbss_hpc.core.outcome import Cut, Failed, Invalid, Succeeded, TimedOut
+from tbss_hpc.store.logfile import read_attempts
 from tbss_hpc.tbss.proof import Unproved
 from tbss_hpc.worker.attempt import make_attempt
 from tbss_hpc.worker.execution import Execution
-from tbss_hpc.store.logfile import read_attempts
 from tbss_hpc.worker.outputs import aside, discard_aside, move_aside
 
 DEADLINE_SECONDS = 60.0
