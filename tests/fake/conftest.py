@@ -12,9 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-# Their asserts are to say as much as those of the tests that take them over.
-pytest.register_assert_rewrite("tests.on_slurm.bodies", "tests.on_slurm.rig")
-
 
 @pytest.fixture
 def fake_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeSlurm]:

@@ -24,7 +24,11 @@ def rig(fake_slurm: FakeSlurm, tmp_path: Path) -> Iterator[Rig]:
         yield rig
 
 
-class TestWork(bodies.Work):
+class TestBasics(bodies.Basics):
+    pass
+
+
+class TestStudies(bodies.Studies):
     pass
 
 
@@ -34,3 +38,15 @@ class TestKills(bodies.Kills):
 
 class TestQueues(bodies.Queues):
     pass
+
+
+def test_a_pending_reason_is_told_in_a_sentence(rig: Rig, fake_slurm: FakeSlurm) -> None:
+    fake_slurm.hold("AssocGrpCpuLimit")
+    rig.site(workers="1")
+    rig.submit(2)
+    status = rig.tbss.until(lambda s: s["allocations"] and s["allocations"][0]["reason"])
+    fake_slurm.release()
+    rig.finish()
+
+    assert status["allocations"][0]["reason"] == "AssocGrpCpuLimit"
+    assert "your account's core limit is reached" in status["allocations"][0]["explanation"]

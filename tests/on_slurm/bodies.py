@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from tests.on_slurm.rig import Rig
 
 
-class Work:
-    """What is asked for gets done."""
+class Basics:
+    """What is asked for is done, and nothing more."""
 
-    def test_a_list_is_done_once_on_three_allocations(self, rig: Rig) -> None:
+    def test_two_hundred_commands_are_done_once_in_three_allocations(self, rig: Rig) -> None:
         rig.site(workers="3")
-        names = rig.submit(40)
+        names = rig.submit(200)
         during = rig.until_full(3)
         jobs = rig.slurm.jobs()
         text = rig.tbss("status").out
@@ -42,12 +42,36 @@ class Work:
         assert {a["native_id"]: a["name"] for a in during["allocations"]} == jobs
         assert all(job in text for job in jobs)
         assert {a["node"] for a in during["allocations"]} != {""}
-        assert after["outcomes"] == {"succeeded": 40}
+        assert after["outcomes"] == {"succeeded": 200}
         assert sorted(rig.starts()) == names
         assert {row["attempts"] for row in rig.tbss.table()} == {"1"}
-        assert [row["attempt"] for row in attempts] == ["1"] * 40
+        assert [row["attempt"] for row in attempts] == ["1"] * 200
         assert {row["allocation"] for row in attempts} == set(jobs.values())
         assert len(rig.entries(Submit)) == 3
+
+    def test_cancel_leaves_no_job_whether_the_controller_lives_or_not(self, rig: Rig) -> None:
+        rig.site()
+        rig.submit(8)
+        rig.until_full(2)
+        cancelled = rig.tbss("cancel")
+        left = rig.slurm.jobs()
+        state = rig.tbss.status()["state"]
+        assert (cancelled.code, state, left) == (0, "cancelled", {}), cancelled.err
+
+        assert rig.tbss("resume").code == 0
+        rig.until_full(2)
+        rig.tbss.kill_controller()
+        cancelled = rig.tbss("cancel")
+        left = rig.slurm.jobs()
+        status = rig.tbss.status()
+
+        assert (cancelled.code, status["state"], left) == (0, "cancelled", {}), cancelled.err
+        assert status["counts"]["cancelled"] == 8
+        assert rig.starts()
+
+
+class Studies:
+    """What the program is for."""
 
     def test_a_study_is_registered_and_its_typical_subject_found(self, rig: Rig) -> None:
         rig.site()
@@ -163,26 +187,6 @@ class Kills:
 class Queues:
     """What the queue says is heard, shown, and not taken for more than it is."""
 
-    def test_cancel_leaves_no_job_whether_the_controller_lives_or_not(self, rig: Rig) -> None:
-        rig.site()
-        rig.submit(8)
-        rig.until_full(2)
-        cancelled = rig.tbss("cancel")
-        left = rig.slurm.jobs()
-        state = rig.tbss.status()["state"]
-        assert (cancelled.code, state, left) == (0, "cancelled", {}), cancelled.err
-
-        assert rig.tbss("resume").code == 0
-        rig.until_full(2)
-        rig.tbss.kill_controller()
-        cancelled = rig.tbss("cancel")
-        left = rig.slurm.jobs()
-        status = rig.tbss.status()
-
-        assert (cancelled.code, status["state"], left) == (0, "cancelled", {}), cancelled.err
-        assert status["counts"]["cancelled"] == 8
-        assert rig.starts()
-
     def test_three_refusals_end_the_run_and_leave_nothing(self, rig: Rig) -> None:
         rig.site()
         rig.slurm.refuse()
@@ -233,6 +237,7 @@ class Queues:
         rig.finish()
 
         assert status["allocations"][0]["native_id"] == job
+        assert status["allocations"][0]["reason"]
         assert "PLANETARY" in status["allocations"][0]["explanation"]
         assert status["counts"]["running"] == 0
         assert sorted(rig.starts()) == names

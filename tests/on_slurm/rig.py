@@ -13,11 +13,12 @@ from tbss_hpc.store.folder import RunFolder
 from tbss_hpc.store.journal import JournalReader
 from tests import processes
 from tests.local.conftest import leaving_nothing
+from tests.local.program import Program
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from tests.local.program import Answer, Program
+    from tests.local.program import Answer
     from tests.on_slurm.slurms import Slurm
 
 E = TypeVar("E", bound=Entry)
@@ -59,7 +60,7 @@ class Rig:
 
     def write_list(self, count: int) -> list[str]:
         """Write the list that `submitted` submits."""
-        names = [f"c{number:02}" for number in range(count)]
+        names = [f"c{number:03}" for number in range(count)]
         self.tbss.write("list", *map(self.tbss.witness.gate, names))
         return names
 
@@ -122,15 +123,16 @@ class Rig:
 
 
 @contextmanager
-def rigged(root: Path, slurm: Slurm) -> Iterator[Rig]:
-    """Lend a rig in a new folder; afterwards no process and no job may be left."""
+def rigged(root: Path, slurm: Slurm, make: Callable[[Path], Program] = Program) -> Iterator[Rig]:
+    """Lend a rig in a new folder; afterwards no process, job or file in the home may be left."""
     root.mkdir()
     (root / "bin").mkdir()
-    with leaving_nothing(root) as tbss:
+    with leaving_nothing(root, make) as tbss:
         tbss.environment |= slurm.environment
         tbss.environment["PATH"] = f"{root / 'bin'}:{tbss.environment['PATH']}"
         try:
             yield Rig(tbss, slurm)
             assert processes.until(lambda: not slurm.jobs()), slurm.jobs()
+            assert [path.name for path in tbss.home.iterdir()] == []
         finally:
             slurm.mend()

@@ -11,6 +11,9 @@ from tests.fake.fake_slurm import FakeSlurm
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+#: What SLURM says of a job that has been cancelled, or has ended, and is being tidied up after.
+ENDING = "COMPLETING"
+
 
 class Slurm(Protocol):
     """A cluster to submit to and to break."""
@@ -24,7 +27,7 @@ class Slurm(Protocol):
         """What makes its commands work."""
 
     def jobs(self) -> dict[str, str]:
-        """Give the numbers of the jobs that wait, run or end, and the names they go by."""
+        """Give the numbers of the jobs that wait or run, and the names they go by."""
 
     def scancel(self, job: str) -> None:
         """Cancel a job behind our back."""
@@ -54,7 +57,7 @@ class PretendedSlurm:
         return self.fake.environment
 
     def jobs(self) -> dict[str, str]:
-        return {job.id: job.name for job in self.fake.queue}
+        return {job.id: job.name for job in self.fake.queue if job.state != ENDING}
 
     def scancel(self, job: str) -> None:
         assert self.fake.run("scancel", job).returncode == 0
@@ -85,7 +88,7 @@ class RealSlurm:
         return self.bed.environment
 
     def jobs(self) -> dict[str, str]:
-        return {row.id: row.name for row in self.bed.squeue()}
+        return {row.id: row.name for row in self.bed.squeue() if row.state != ENDING}
 
     def scancel(self, job: str) -> None:
         self.bed.run("scancel", job)
