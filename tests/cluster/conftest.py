@@ -15,7 +15,6 @@ import pytest
 from tests.cluster import ordinary_user as accounts
 from tests.cluster import slurm_bed as beds
 from tests.cluster.ordinary_user import OrdinaryUser
-from tests.cluster.short_walltimes import ShortWalltimes, started
 from tests.cluster.slurm_bed import SlurmBed
 
 if TYPE_CHECKING:
@@ -39,19 +38,6 @@ def slurm(slurm_bed: SlurmBed, monkeypatch: pytest.MonkeyPatch) -> Iterator[Slur
         monkeypatch.setenv(name, value)
     yield slurm_bed
     slurm_bed.clear()
-
-
-@pytest.fixture(scope="session")
-def short_walltimes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ShortWalltimes]:
-    """A run in short allocations, on a cluster of its own; what waits for its end comes last."""
-    if reason := beds.obstacle():
-        skip_or_fail(reason)
-    root = tmp_path_factory.mktemp("short") / "user"
-    with (
-        held(SlurmBed(Path(tempfile.mkdtemp(prefix="tbss-slurm-")))) as bed,
-        started(root, bed) as run,
-    ):
-        yield run
 
 
 @pytest.fixture(scope="session")

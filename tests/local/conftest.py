@@ -11,7 +11,7 @@ from tests import processes
 from tests.local.program import Program
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -30,9 +30,9 @@ def shared_tbss(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
 
 
 @contextmanager
-def leaving_nothing(root: Path, make: Callable[[Path], Program] = Program) -> Iterator[Program]:
+def leaving_nothing(root: Path) -> Iterator[Program]:
     """Lend the program; afterwards every process of its folder must end by itself."""
-    program = make(root)
+    program = Program(root)
     try:
         yield program
         ended = processes.until(lambda: not list(program.processes()))
