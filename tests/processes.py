@@ -35,7 +35,8 @@ def living() -> Iterator[int]:
 
 def alive(pid: int) -> bool:
     """Say whether a process still runs; a zombie that nobody reaped yet does not."""
-    return bool(_after_name(pid)) and _after_name(pid)[0] not in {"Z", "X"}
+    state = _after_name(pid)[:1]  # read once: it may be gone at a second look
+    return state not in ([], ["Z"], ["X"])
 
 
 def command_line(pid: int) -> str:
