@@ -18,9 +18,10 @@ from distributed.scheduler import KilledWorker
 
 from tbss_hpc.cluster import scheduler as ours
 from tbss_hpc.cluster.certificate import ensure_certificate
+from tbss_hpc.cluster.door import TOKEN_ARGUMENT
 from tbss_hpc.cluster.scheduler import ADOPT, MAKE, RunScheduler, Switchboard
 from tbss_hpc.core.attempt import AttemptId, Order, Report
-from tbss_hpc.core.events import AttemptReported, Event
+from tbss_hpc.core.events import AttemptReported, Event, WorkerDraining
 from tbss_hpc.core.outcome import Invalid
 from tbss_hpc.core.plan import Shape
 from tbss_hpc.errors import ClusterError
@@ -54,7 +55,7 @@ class Dispatcher:
         security = wire.security(self._run)
         self._scheduler = await RunScheduler(
             token=secrets.token_urlsafe(24),
-            on_draining=lambda name: self._post(ours.draining(time.time(), name)),
+            on_draining=lambda name: self._post(WorkerDraining(at=time.time(), allocation=name)),
             host="127.0.0.1" if shape.loopback else None,
             interface=None if shape.loopback else shape.interface,
             port=free_port(shape.ports),
@@ -82,13 +83,13 @@ class Dispatcher:
     def dashboard(self) -> str:
         """The address of the dashboard, with its token."""
         port, token = self._scheduler.http_server.port, self._scheduler._token  # noqa: SLF001 - ours
-        return f"http://127.0.0.1:{port}/status?{ours_token(token)}"
+        return f"http://127.0.0.1:{port}/status?{TOKEN_ARGUMENT}={token}"
 
     def hand_over(self, order: Order) -> None:
         """Put an attempt into the Dask scheduler's queue."""
         key = ours.key_of(MAKE, order.attempt)
         future = self._client.submit(perform, msgspec.json.encode(order), key=key, retries=0)
-        self._watch(future, order.attempt)
+        self._watch(future, order.attempt, adopted=False)
 
     def release(self, allocation: str, why: str) -> None:
         """Tell a worker to finish what it has and to leave."""
@@ -122,15 +123,15 @@ class Dispatcher:
         key = ours.key_of(f"{ADOPT}-{next(self._adoptions)}", attempt)
         content = msgspec.json.encode(attempt)
         future = self._client.submit(adopt, content, key=key, workers=[address], retries=0)
-        self._watch(future, attempt)
+        self._watch(future, attempt, adopted=True)
         return key
 
-    def _watch(self, future: Future, attempt: AttemptId) -> None:
-        task = asyncio.create_task(self._await(future, attempt))
+    def _watch(self, future: Future, attempt: AttemptId, *, adopted: bool) -> None:
+        task = asyncio.create_task(self._await(future, attempt, adopted=adopted))
         self._waiting.add(task)
         task.add_done_callback(self._waiting.discard)
 
-    async def _await(self, future: Future, attempt: AttemptId) -> None:
+    async def _await(self, future: Future, attempt: AttemptId, *, adopted: bool) -> None:
         try:
             report = msgspec.json.decode(await future.result(), type=Report)
         except (KilledWorker, futures.CancelledError):
@@ -139,8 +140,10 @@ class Dispatcher:
             future.release()
             return
         except Exception as error:  # noqa: BLE001 - whatever the worker's Python raised
-            if future.key[0] == ADOPT:
-                return  # its command may be running all the same: its records will tell
+            if adopted:
+                # Its command may be running all the same: its records will tell.
+                future.release()
+                return
             why = f"the worker could not make it, please report this: {error!r}"
             report = Report(attempt, Invalid(why), "", "")
         self._switchboard.forget(future.key)
@@ -175,8 +178,3 @@ def _binds(candidate: socket.socket, port: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def ours_token(token: str) -> str:
-    """Write the token as the query of an address."""
-    return f"token={token}"

@@ -16,7 +16,6 @@ from tbss_hpc.core.attempt import AttemptId
 from tbss_hpc.core.events import (
     AttemptOrphaned,
     Event,
-    WorkerDraining,
     WorkerJoined,
     WorkerLeft,
 )
@@ -129,11 +128,6 @@ class Switchboard(SchedulerPlugin):
     def forget(self, key: Any) -> None:
         """Stop following an attempt whose report has arrived."""
         self._placed.pop(key, None)
-
-
-def draining(at: float, allocation: str) -> WorkerDraining:
-    """Say that the worker of an allocation starts no more commands."""
-    return WorkerDraining(at=at, allocation=allocation)
 
 
 def key_of(kind: str, attempt: AttemptId) -> tuple[str, str, int]:

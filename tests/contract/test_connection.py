@@ -6,6 +6,7 @@ import asyncio
 import socket
 import threading
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from msgspec import structs
@@ -292,6 +293,27 @@ def test_an_attempt_that_ends_while_its_worker_joins_is_reported_to_the_new_cont
 
             assert [report.outcome for report in r.reports()] == [Succeeded()]
             assert r.desk.started() == ["a"]
+
+    asyncio.run(body())
+
+
+def test_an_attempt_that_cannot_be_adopted_is_not_called_invalid(tmp_path: Path) -> None:
+    """Its command may be running: called invalid, it would be made again beside itself."""
+
+    async def body() -> None:
+        async with rig(tmp_path) as r:
+            await start(r, "a")
+            await r.dispatcher.close()
+
+            def unknown(attempt: AttemptId) -> NoReturn:
+                raise LookupError(attempt)
+
+            r.house.report_of = unknown  # type: ignore[method-assign]  # a house that lost it
+            await r.control()
+            await r.of_type("WorkerJoined", 2)
+            await until(lambda: not r.dispatcher._waiting, "the adoption has failed")
+
+            assert r.reports() == []
 
     asyncio.run(body())
 
