@@ -90,8 +90,7 @@ class Watch:
             changed = await self._look_at_queue()
             self._pause = self._quick if changed else min(self._pause * 1.5, self._slowest())
             self._ask_at = time.monotonic() + self._pause
-        for allocation in list(self._machine.ledger.allocations.values()):
-            await self._in_thread(partial(self._fence_if_certain, allocation))
+        await self._in_thread(self._fence_what_is_certain)
 
     async def _in_thread(self, look: Callable[[], T]) -> T:
         """Read files off the event loop, since they may block; one look at a time."""
@@ -222,9 +221,18 @@ class Watch:
 
     # -- the fence ------------------------------------------------------------------------------
 
+    def _fence_what_is_certain(self) -> None:
+        for allocation in list(self._machine.ledger.allocations.values()):
+            if not allocation.over and self._may_be_dead(allocation):
+                self._fence_if_certain(allocation)
+
+    def _may_be_dead(self, allocation: Standby) -> bool:
+        """Tell whether its records are worth another look: those of the living were just read."""
+        known = self._evidence.get(allocation.name)
+        return allocation.place is Place.GONE or (known is not None and known.all_dead is not None)
+
     def _fence_if_certain(self, allocation: Standby) -> None:
-        if allocation.over:
-            return
+        # Read once more: a record that is written until now must not be missed by the fence.
         evidence = self._look_at(allocation.name)
         certainty = self._certainty(allocation, evidence)
         if certainty:
